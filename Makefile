@@ -122,9 +122,9 @@ AT ?=
 CLIPS ?=
 
 .PHONY: bench-scale
-bench-scale: $(STAMP) ## Measure how commands scale with the number of clips (ROWS, ONLY; CLIPS=1: with their files)
+bench-scale: $(STAMP) ## Measure how commands scale with the number of clips (ROWS, ONLY; DOCUMENTS=1: with theirs)
 	$(BIN)/python benchmarks/scale.py measure $(if $(ROWS),--rows $(ROWS)) $(if $(ONLY),--only $(ONLY)) \
-	    $(if $(CLIPS),--clips --documents) $(if $(AT),--at $(AT)) --into docs/scale.md
+	    --clips $(if $(DOCUMENTS),--documents) $(if $(AT),--at $(AT)) --into docs/scale.md
 
 .PHONY: bench-stores
 bench-stores: $(STAMP) ## Measure what operations on stores cost, by library (five minutes)

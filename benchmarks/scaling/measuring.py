@@ -69,9 +69,15 @@ class Step:
 
     name: str
     words: Callable[[Path, Path], Sequence[str]]
-    #: Whether it needs files of clips.
+    #: Whether it needs clips, or documents of clips, too.
     of_clips: bool = False
+    of_documents: bool = False
     codes: tuple[int, ...] = (0,)
+
+    def suits(self, painting: Painting) -> bool:
+        """Whether that output has what the command needs."""
+        clips = painting.clips or not self.of_clips
+        return clips and (painting.documents or not self.of_documents)
 
 
 def _dedup(root: Path, _to: Path) -> list[str]:
@@ -98,17 +104,24 @@ STEPS: Final = (
             Step(
                 "shard, plan",
                 lambda root, to: ["shard", str(root), "--output", f"{to}/shards", "--dry-run"],
+                of_clips=True,
             )
         ]
         if PLANS
         else []
     ),
-    Step("shard", _shard, of_clips=True),
+    Step("shard", _shard, of_clips=True, of_documents=True),
     Step(
         "refilter, dry run",
         lambda root, _: ["refilter", str(root), "--keep", *STRICTER, "--dry-run"],
     ),
-    Step("verify, quick", lambda root, _: ["verify", str(root), "--quick"], codes=(0, FOUND)),
+    Step(
+        "verify, quick",
+        lambda root, _: ["verify", str(root), "--quick"],
+        of_clips=True,
+        of_documents=True,
+        codes=(0, FOUND),
+    ),
     Step("report", lambda root, _: ["report", str(root), "--into", f"{root.parent}/report"]),
 )
 
@@ -117,7 +130,7 @@ def measured(painting: Painting, steps: Sequence[Step], workers: int = 0) -> Ite
     """What each of these commands takes for this output."""
     root = Path(painting.folder)
     for step in steps:
-        if step.of_clips and not painting.clips:
+        if not step.suits(painting):
             continue
         with tempfile.TemporaryDirectory(prefix="finecut-bench-", dir=root.parent) as to:
             words = [*step.words(root, Path(to)), "--quiet"]
