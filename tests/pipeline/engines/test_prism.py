@@ -61,7 +61,7 @@ def local(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def without_figures(words: str) -> str:
     """Final words without names of folders and what differs from run to run."""
     return re.sub(
-        r"[\d.:]+x real time.*|/\S+|(speed +)?[\d.]+ (clips per second|s\b|MB/s).*", "…", words
+        r"[\d.:]+x real time.*|/\S+|(speed +)?[\d.]+ ((clips|rows) per second|s\b|MB/s).*", "…", words
     )
 
 
@@ -120,33 +120,48 @@ def test_beams_own_name_and_options_go_on_working(
 @pytest.mark.slow
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["threads", "pool"])
 def test_the_commands_on_a_dataset_do_the_same_there(tmp_path: Path, elsewhere: bool) -> None:
-    made = {}
     with pool(tmp_path / "home") as where:
         on_prism = ["--runner", "prism", *(where if elsewhere else ())]
-        for name, runner in (("local", []), ("prism", on_prism)):
-            # One name for both: what is written names its dataset.
-            work = tmp_path / "work"
-            dataset = str(curated(tmp_path / "work").root)
-            rule = ["--motion-filter", "enable", "--motion-global-mean-threshold", "0.01"]
-            said = [
-                done("dedup", dataset, "--into", f"{work}/dedup", "--eps", "0.1", *runner),
-                done("shard", dataset, "--output", f"{work}/shards", *runner),
-                done("verify", dataset, "--shards", f"{work}/shards", *runner),
-                done("refilter", dataset, "--yes", *rule, *runner),
-                done("report", dataset),
-            ]
-            # What tells when it was made is not the same in two runs of one engine, either.
-            lasting = {
-                path: data
-                for path, data in tree(work).items()
-                if not path.startswith(("output/report/", "output/runs/"))
-                and not path.endswith("summary.json")
-            }
-            made[name] = (lasting, [without_figures(words) for words in said])
-            shutil.rmtree(work)
-    local, there = made["local"], made["prism"]
-    assert differences(local[0], there[0]) == []
-    assert local[1] == there[1]
+        here = everything_after(tmp_path / "work", "--runner", "local", "--workers", "1")
+        there = everything_after(tmp_path / "work", *on_prism)
+    assert differences(here[0], there[0]) == []
+    assert here[1] == there[1]
+
+
+@pytest.mark.slow
+def test_the_commands_on_a_dataset_do_the_same_with_one_worker_and_two(tmp_path: Path) -> None:
+    one, two = (
+        everything_after(tmp_path / "work", "--runner", "local", "--workers", workers)
+        for workers in ("1", "2")
+    )
+    assert differences(one[0], two[0]) == []
+    assert one[1] == two[1]
+
+
+def everything_after(work: Path, *runner: str) -> tuple[dict[str, bytes], list[str]]:
+    """What the commands write that follow curation, and what they say."""
+    # One name for all runners: what is written names its dataset.
+    dataset = str(curated(work).root)
+    rule = ["--motion-filter", "enable", "--motion-global-mean-threshold", "0.01"]
+    said = [
+        done("dedup", dataset, "--into", f"{work}/dedup", "--eps", "0.1", *runner),
+        done("search", dataset, "film", "--ids", f"{work}/found.txt", *runner),
+        done("shard", dataset, "--output", f"{work}/shards", *runner),
+        done("verify", dataset, "--shards", f"{work}/shards", *runner),
+        done("refilter", dataset, "--yes", *rule, *runner),
+        done("report", dataset, *runner),
+        done("compact", dataset, *runner),
+    ]
+    # What tells when it was made is not the same in two runs of one engine, either.
+    lasting = {
+        path: data
+        for path, data in tree(work).items()
+        if path != "output/report/index.html"
+        and not path.startswith("output/runs/")
+        and not path.endswith("summary.json")
+    }
+    shutil.rmtree(work)
+    return lasting, [without_figures(words) for words in said]
 
 
 def done(*words: str) -> str:
