@@ -205,6 +205,7 @@ def test_what_a_killed_report_left_is_swept_by_the_next_command(
         assert data_of_no_page(root) == []
 
 
+@pytest.mark.slow
 def test_what_pictures_said_of_other_tables_is_not_believed(dataset: Curated, runs: Runs) -> None:
     """Also where vectors alone decided in between, of tables that are the same again."""
     lists = dataset.root / "dedup"

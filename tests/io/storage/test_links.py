@@ -281,6 +281,7 @@ def test_nothing_outside_is_touched(
 # ── the rules themselves ─────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_an_output_that_is_a_link_itself_is_an_output(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "films", tmp_path / "films")
     (tmp_path / "disk").mkdir()

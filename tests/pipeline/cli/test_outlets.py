@@ -86,8 +86,8 @@ def test_words_that_nobody_takes_cost_a_line(
 @pytest.mark.parametrize(
     "out",
     [
-        "full",
-        pytest.param("left", marks=pytest.mark.slow),
+        pytest.param("full", marks=pytest.mark.slow),  # which tries other commands, too
+        "left",
         pytest.param("closed", marks=pytest.mark.slow),
     ],
 )

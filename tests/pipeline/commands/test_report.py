@@ -815,6 +815,7 @@ def page(dataset: Curated) -> Path:
     return dataset.root / "report" / "index.html"
 
 
+@pytest.mark.slow
 def test_of_what_there_is_nothing_nothing_is_shown(reader: Reader, tmp_path: Path) -> None:
     """No metadata of sources, no duplicates, no failures."""
     made = curated(tmp_path)

@@ -100,7 +100,7 @@ def asked(kind: str) -> str:
     return f"[A-Z]+ [^?]*{kind}"
 
 
-#: Requests for objects that are called so; the first of each command is tried in the quick suite.
+#: Requests for objects that are called so.
 KINDS = {
     "verify": [
         *("clips%2F", "metas%2F", "processed_clip_chunks%2F", "processed_videos%2F", "embd%2F"),
@@ -130,16 +130,15 @@ OTHERS = (
     ("shard", "POST /upload"),
     ("forget", "POST /batch"),
 )
+#: Of other commands, all cases are slow.
+QUICK, SLOW = ("verify", "shard"), [pytest.mark.slow]
 CASES = [
     *(
-        pytest.param(name, asked(kind), marks=[pytest.mark.slow] if number else [])
+        pytest.param(name, asked(kind), marks=[] if name in QUICK and not number else SLOW)
         for name, kinds in KINDS.items()
         for number, kind in enumerate(kinds)
     ),
-    *(
-        pytest.param(name, kind, marks=[pytest.mark.slow] if name == "shard" else [])
-        for name, kind in OTHERS
-    ),
+    *(pytest.param(name, kind, marks=[] if name in QUICK else SLOW) for name, kind in OTHERS),
 ]
 #: What no command may say of what it could not see.
 VERDICTS = (
@@ -186,9 +185,9 @@ def test_a_command_says_that_the_store_was_away_and_nothing_else(
     ("command", "kind"),
     [
         ("verify", asked("clips%2F")),
-        ("shard", asked("clips%2F")),
-        pytest.param("dedup", asked("clips%2F"), marks=pytest.mark.slow),
-        pytest.param("refilter", asked("processed_clip_chunks%2F"), marks=pytest.mark.slow),
+        pytest.param("shard", asked("clips%2F"), marks=SLOW),
+        pytest.param("dedup", asked("clips%2F"), marks=SLOW),
+        pytest.param("refilter", asked("processed_clip_chunks%2F"), marks=SLOW),
     ],
 )
 def test_an_engine_that_tries_again_does_it_when_the_store_is_back(

@@ -61,7 +61,9 @@ def local(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def without_figures(words: str) -> str:
     """Final words without names of folders and what differs from run to run."""
     return re.sub(
-        r"[\d.:]+x real time.*|/\S+|(speed +)?[\d.]+ ((clips|rows) per second|s\b|MB/s).*", "…", words
+        r"[\d.:]+x real time.*|/\S+|(speed +)?[\d.]+ ((clips|rows) per second|s\b|MB/s).*",
+        "…",
+        words,
     )
 
 

@@ -86,6 +86,7 @@ def test_many_buckets_find_what_one_place_finds(keep: str, tables: Path, tmp_pat
     assert pq.read_table(tmp_path / GROUPS, partitioning=None).num_rows == len(whole)
 
 
+@pytest.mark.slow
 def test_one_file_is_what_many_were_and_nothing_stays_of_them(tables: Path, tmp_path: Path) -> None:
     found_in(tmp_path / "some", tables, "hard", bucket_pairs=40)
     found_in(tmp_path / "one", tables, "hard")

@@ -176,6 +176,7 @@ def test_another_threshold_or_rule_needs_no_clusters(tables: Path, tmp_path: Pat
     assert differences(tree(tmp_path / "dedup"), before) == []
 
 
+@pytest.mark.slow
 def test_other_vectors_are_compared_anew_and_nothing_old_stays(
     tables: Path, tmp_path: Path
 ) -> None:
@@ -654,6 +655,7 @@ def test_duplicates_are_found_looked_at_and_dropped(
     assert document["filtered_by"] == "duplicate"
 
 
+@pytest.mark.slow
 def test_who_was_rejected_for_it_stays_on_the_list(dataset: Path, tmp_path: Path) -> None:
     """A dataset that was curated again without its duplicates has no vectors of them any more."""
     films, output = dataset / "films", tmp_path / "output"
@@ -697,6 +699,7 @@ def rejected_by_a_rule(output: Path, clip: str) -> None:
     shutil.rmtree(output / "catalogue")
 
 
+@pytest.mark.slow
 def test_when_nothing_can_be_looked_at_nothing_is_listed(
     dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -732,6 +735,7 @@ def test_named_vectors_of_an_output_are_looked_at_where_its_clips_lie(
     assert (found.unseen, found.removed, found.seconds) == (0, 4, 8.0)
 
 
+@pytest.mark.slow
 def test_who_cannot_be_looked_at_is_not_removed(dataset: Path, tmp_path: Path) -> None:
     output, into = dataset / "output", tmp_path / "list"
     lost = next(id for id, (film, at, _) in sources_of(output).items() if (film, at) == ("a", 0))

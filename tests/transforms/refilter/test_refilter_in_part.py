@@ -62,6 +62,7 @@ def alone(films: Path, folder: Path) -> Path:
 # Films that failed in part.
 
 
+@pytest.mark.slow
 def test_clips_of_a_film_that_failed_in_part_are_judged_anew(
     films: Path, tmp_path: Path, lost: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,6 +235,7 @@ def test_the_command_is_refused(vectors: Path, capsys: pytest.CaptureFixture[str
     assert main([*words, "--yes"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("refilter faults")
 def test_a_run_that_was_killed_had_the_permission(
     runs: Runs, vectors: Path, tmp_path: Path

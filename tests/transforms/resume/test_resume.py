@@ -242,6 +242,7 @@ def test_a_list_of_failures_is_an_input(films: Path, tmp_path: Path) -> None:
     assert tree(output) == tree(tmp_path / "fresh")
 
 
+@pytest.mark.slow
 def test_a_video_that_fails_too_often_is_set_aside(films: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     (films / "x.mp4").write_bytes(b"no film")

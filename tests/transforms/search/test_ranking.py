@@ -104,7 +104,7 @@ def test_scores_are_those_of_the_formula(query: str) -> None:
 
 
 def test_slices_make_no_difference() -> None:
-    some, terms = rows(300, seed=5), terms_of("red boat* river")
+    some, terms = rows(90, seed=5), terms_of("red boat* river")
     whole = table(some)
 
     def sliced(size: int) -> tuple[Counts, list[bytes]]:
@@ -113,7 +113,7 @@ def test_slices_make_no_difference() -> None:
         lists = [best_rows(part, scored(part, terms, counts), 25, 0.0) for part in parts]
         return counts, to_lines(best(lists, 25)).splitlines()
 
-    assert sliced(300) == sliced(7) == sliced(1)
+    assert sliced(90) == sliced(7) == sliced(1)
 
 
 def test_equal_ones_come_by_their_ids() -> None:

@@ -298,6 +298,7 @@ def test_a_clip_that_is_listed_twice_is_written_once(tmp_path: Path) -> None:
     assert (sorted(found["00000"]), twice) == (["c1", "c2"], 1)
 
 
+@pytest.mark.slow
 @given(CANDIDATES, st.randoms(use_true_random=False))
 def test_a_shard_that_is_left_out_leaves_no_gap(
     clips: list[Candidate], dice: random.Random
@@ -468,6 +469,7 @@ def test_workers_do_not_show(data: Curated, shards: Path, tmp_path: Path) -> Non
     assert staged(tmp_path / "output") == []
 
 
+@pytest.mark.slow
 def test_shards_need_no_catalogue(data: Curated, shards: Path, tmp_path: Path) -> None:
     """Nor one that knows nothing of documents, as others may write it."""
     options: dict[str, Any] = {"keep": ("aesthetic>=1",), "bin_by": ("duration",)}
