@@ -34,10 +34,10 @@ from finecut.io.layout import (
     embedding_name_of,
 )
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import BadDocument, parsed, read_json
+from finecut.io.storage.json_documents import BadDocument, parsed, read_json, usable_json
 from finecut.io.storage.on_disk import NotAFile
 from finecut.io.tables.packs import BadPack, Floats, PackedClip, PackTable, vectors_in
-from finecut.io.tables.parquet import from_parquet, tables_in
+from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in
 
 Document = Mapping[str, Any]
 JSON, CLIP = ".json", ".mp4"
@@ -67,6 +67,25 @@ class Place(NamedTuple):
             )
         return data
 
+    def num_bytes(self) -> int:
+        """How many bytes they are, or would be if the file did not end before; raises
+        ``FileNotFoundError`` if there is none.
+        """
+        there = shelf.size_of(self.path)
+        if self.offset is None or self.size is None:
+            return there
+        return max(0, min(self.size, there - self.offset))
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The bytes, that many at a time; fewer of them where the file ends before."""
+        with shelf.open_file(self.path) as file:
+            if self.offset is not None:
+                file.seek(self.offset)
+            left = self.size
+            while piece := file.read(size if left is None else min(size, left)):
+                left = None if left is None else left - len(piece)
+                yield piece
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -86,11 +105,19 @@ class Entry:
     size: int | None = None
     #: In a packed dataset: what was made of it, by the paths of files below a dataset.
     packed: Mapping[str, Place] = field(default_factory=dict)
+    is_packed: bool = False
 
     @property
     def film(self) -> Place:
         """Where the clip's bytes lie."""
         return Place(self.path, self.offset, self.size)
+
+    @property
+    def has_film(self) -> bool:
+        """Whether a file of its own was written of the clip, and not only what is known of it."""
+        if self.is_packed:
+            return self.offset is not None
+        return shelf.exists(self.path)
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -258,7 +285,19 @@ class Output:
             offset=row.offset,
             size=row.size,
             packed={each.path: Place(archive, each.offset, each.size) for each in row.files},
+            is_packed=True,
         )
+
+    def some_document(self) -> Document | None:
+        """The document of some clip, if there is one that can be read."""
+        if self.layout.packed:
+            path = shelf.some_file_in(self.layout.packs(), PARQUET)
+            with suppress(NoDataset):
+                for clip in [] if path is None else _pack_table(path, None).clips():
+                    return _usable(clip.document)
+            return None
+        path = shelf.some_file_in(self.layout.metas(), JSON)
+        return None if path is None else usable_json(path)
 
     def algorithms(self) -> list[str]:
         """The folders of tables of vectors, by the names without ``_embd_parquet``; of a packed
@@ -289,6 +328,12 @@ def _pack_table(path: str, columns: Sequence[str] | None) -> PackTable:
         f"{path} is missing, although a document of its chunk is there. Usually files were removed "
         "by hand, or a copy is incomplete"
     )
+
+
+def _usable(data: bytes) -> Document | None:
+    with suppress(BadDocument):
+        return parsed(data)
+    return None
 
 
 def _documents_below(folder: str) -> list[str]:

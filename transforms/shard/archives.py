@@ -31,7 +31,6 @@ from apache_beam.pvalue import TaggedOutput
 from finecut.io.held import SOURCE
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
-from finecut.io.storage import files as shelf
 from finecut.io.tables.shards import VECTOR, Tar, column_of, receipt_table, schema_of
 from finecut.transforms.beam.guard import FAILURES, attempted, guarded
 from finecut.transforms.beam.metrics import count
@@ -42,7 +41,6 @@ from finecut.transforms.shard.material import (
     Material,
     Sharding,
     Tables,
-    entry_of,
     material_of,
     storable,
 )
@@ -130,7 +128,7 @@ def _added(
 
 
 def _fetched(planned: PlannedClip, sharding: Sharding, tables: Tables) -> Fetched:
-    entry = entry_of(planned.id, planned.chunk, sharding.output)
+    entry = tables.entry(planned.id, planned.chunk)
     material = material_of(entry, sharding, tables)
     if material.members.digest(planned.id) != planned.digest:
         raise ClipChanged(
@@ -139,15 +137,8 @@ def _fetched(planned: PlannedClip, sharding: Sharding, tables: Tables) -> Fetche
             "finecut compact --rebuild tells it. If another program writes to the dataset, run "
             "the same command again when that has ended"
         )
-    film = b"".join(pieces_of(entry.path)) if material.num_bytes <= PIECE else None
+    film = b"".join(entry.film.pieces(PIECE)) if material.num_bytes <= PIECE else None
     return material, film
-
-
-def pieces_of(path: str) -> Iterator[bytes]:
-    """A file piece by piece."""
-    with shelf.open_file(path) as file:
-        while piece := file.read(PIECE):
-            yield piece
 
 
 def pieces_in(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
@@ -173,7 +164,7 @@ def _add(tar: Tar, fetched: Fetched | Exception, shard: str) -> Iterator[dict[st
     entry, hashed = material.entry, hashlib.sha256()
 
     def pieces() -> Iterator[bytes]:
-        for piece in pieces_of(entry.path) if film is None else (film,):
+        for piece in entry.film.pieces(PIECE) if film is None else (film,):
             hashed.update(piece)
             yield piece
 

@@ -28,7 +28,6 @@ from finecut.transforms.shard.material import (
     Tables,
     Told,
     caption_of,
-    entry_of,
     is_key,
     material_of,
     missing,
@@ -78,7 +77,7 @@ def look_at(
         return REJECTED
     if clip.id in drops:
         return DUPLICATE
-    entry = entry_of(clip.id, clip.chunk, sharding.output)
+    entry = tables.entry(clip.id, clip.chunk)
     if (unfit := _unfit(entry, sharding, tables)) is not None:
         return unfit
     start, end = entry.span
@@ -125,7 +124,7 @@ def _unfit(entry: Entry, sharding: Sharding, tables: Tables) -> str | None:
         return NO_CAPTION
     if VECTORS in sharding.needs and tables.vector(entry.id, entry.chunk) is None:
         return NO_VECTOR
-    if "num_bytes" not in entry.document and not shelf.exists(entry.path):
+    if "num_bytes" not in entry.document and not entry.has_film:
         return NO_FILE
     return None
 
@@ -220,7 +219,7 @@ def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
 
     # It is left out anyway, so what is wrong with it is no failure.
     def unfit() -> str | None:
-        return _unfit(entry_of(clip.id, clip.chunk, sharding.output), sharding, tables)
+        return _unfit(tables.entry(clip.id, clip.chunk), sharding, tables)
 
     outcome = attempted(unfit)
     if isinstance(outcome, Exception):
@@ -231,11 +230,17 @@ def _is_fit(clip: Listed, sharding: Sharding, tables: Tables) -> bool:
 # ── as the catalogue tells ───────────────────────────────────────────────────────────────────────
 
 
+def has_films(output: Output) -> bool:
+    """Whether there are files of clips at all."""
+    layout = output.layout
+    return shelf.exists(layout.packs() if layout.packed else layout.clips())
+
+
 def look_at_rows(table: Any, sharding: Sharding, found: Found) -> None:
     """Look at the clips of a slice of the catalogue."""
     drops = _drops_of(sharding)
     clips = kept_clips(table, sharding.rules)
-    looking = _Looking(clips, sharding, drops, shelf.exists(sharding.output.layout.clips()))
+    looking = _Looking(clips, sharding, drops, has_films(sharding.output))
     found.listed += len(table)
     found.on_lists += sum(id in drops for id in table["id"].to_pylist()) if drops else 0
     if rejected := table["verdict"].to_pylist().count(FALLEN):

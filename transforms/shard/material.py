@@ -13,24 +13,24 @@ import io
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
-from finecut.io.tables.parquet import from_parquet
 from finecut.io.tables.shards import ShardFolder, size_in_tar
 from finecut.transforms.filter.rules import Rule
 from finecut.transforms.shard.plan import DIGEST_BYTES
 from finecut.transforms.write.documents import document_bytes, told_of_document
 
+#: Tables of chunks that are kept for the clips that follow.
+KEPT_TABLES: Final = 32
 #: In place of a caption or an embedder: none of them.
 NONE: Final = "none"
 #: Members are named by ids, and what follows the first dot is taken for the kind of member.
@@ -233,51 +233,36 @@ def storable(text: object) -> str:
 
 
 class Tables:
-    """Vectors, by chunk; a table that was read is kept for the clips that follow."""
+    """What lies in a table for each chunk: vectors, and in packs, clips. A table that was read is
+    kept for the clips that follow.
+    """
 
     def __init__(self, output: Output, algorithm: str | None) -> None:
         self._output, self._algorithm = output, algorithm
-        self._vectors_in = lru_cache(maxsize=32)(_vectors_in)
+        self._vectors = lru_cache(maxsize=KEPT_TABLES)(output.vectors)
+        self._packs = lru_cache(maxsize=KEPT_TABLES)(output.pack)
 
     def vector(self, clip: str, chunk: str) -> Vector | None:
         if self._algorithm is None:
             return None
-        table = self._output.layout.embedding_parquet(self._algorithm, chunk)
-        return self._vectors_in(table).get(clip)
+        vector = self._vectors(self._algorithm, chunk).get(clip)
+        return None if vector is None or not len(vector) else vector
 
-
-def _vectors_in(path: str) -> dict[str, Vector]:
-    data = shelf.read_if_there(path)
-    try:
-        return {} if data is None else dict(_vectors_of(from_parquet(data)))
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        raise NoDataset(
-            f"{path} is not a table of vectors ({error}). Usually a copy was cut short: finecut "
-            "verify lists everything that is wrong"
-        ) from error
-
-
-def _vectors_of(table: pa.Table) -> Iterator[tuple[str, Vector]]:
-    lists = table["embedding"].combine_chunks().cast(pa.list_(pa.float32()))
-    values, ends = lists.values.to_numpy(), lists.offsets.to_numpy()
-    for place, id in enumerate(table["id"].to_pylist()):
-        start, end = ends[place], ends[place + 1]
-        if end > start and lists[place].is_valid:
-            yield id, values[start:end]
+    def entry(self, clip: str, chunk: str) -> Entry:
+        """A clip that is kept."""
+        if not is_key(clip):
+            raise NoDataset(
+                f"{clip!r} cannot be the name of a clip's files: ids consist of letters, digits, - "
+                "and _. Usually the document that lists it was not written by finecut"
+            )
+        if self._output.layout.packed:
+            return self._output.packed_entry(clip, True, chunk, self._packs(chunk))
+        return self._output.entry(clip, True, chunk)
 
 
 def is_key(id: str) -> bool:
     """Whether members can be named by this id."""
     return _KEY.fullmatch(id) is not None
-
-
-def entry_of(clip: str, chunk: str, output: Output) -> Entry:
-    if not is_key(clip):
-        raise NoDataset(
-            f"{clip!r} cannot be the name of a clip's files: ids consist of letters, digits, - "
-            "and _. Usually the document that lists it was not written by finecut"
-        )
-    return output.entry(clip, True, chunk)
 
 
 def missing(path: str) -> ClipChanged:
@@ -290,8 +275,10 @@ def missing(path: str) -> ClipChanged:
 def material_of(entry: Entry, sharding: Sharding, tables: Tables) -> Material:
     """What the clip's members are made of; its file has to be what the document says."""
     said = entry.document
+    if entry.is_packed and not entry.has_film:
+        raise missing(f"the clip {entry.id} in {entry.path}")
     try:
-        size = shelf.size_of(entry.path)
+        size = entry.film.num_bytes()
         film = str(said.get("sha256") or shelf.version_of(entry.path))
     except FileNotFoundError as error:
         raise missing(entry.path) from error

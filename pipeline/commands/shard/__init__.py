@@ -192,6 +192,7 @@ class Shard(DatasetCommand[ShardOptions, "Ran"]):
         ),
     )
     Options = ShardOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.shard.work:shard"
 
     def folders(self) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ ours.
 import json
 from importlib.util import find_spec
 
-from finecut.io.dataset.output import JSON, Output
+from finecut.io.dataset.output import Output
 from finecut.io.storage import files as shelf
-from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.shards import TAR, ShardFolder
 from finecut.pipeline.at_work import (
@@ -26,7 +25,7 @@ from finecut.transforms.write.documents import place_of
 def planned(command: Shard) -> Sharding:
     """What is made, unless that is impossible, or would destroy what is not ours."""
     options = command.options
-    output = Output.at(options.dataset)
+    output = Output.at(options.dataset, packs=True)
     refuse_half_forgotten(output.root)
     sharding = _sharding(options, output, shelf_in(shelf.absolute(options.output), command.fence))
     _refuse_own_folders(sharding)
@@ -66,8 +65,7 @@ def _sharding(options: ShardOptions, output: Output, own: Shelf) -> Sharding:
 
 def _place_bytes(output: Output) -> int:
     """How many bytes documents take to say where the dataset was written, by one of them."""
-    meta = shelf.some_file_in(output.layout.metas(), JSON)
-    said = None if meta is None else usable_json(meta)
+    said = output.some_document()
     place = f"{output.root}/" if said is None else place_of(said)
     return len(json.dumps(place)) - 2  # the quotation marks
 

@@ -24,6 +24,7 @@ from finecut.pipeline.cli.progress import clock
 from finecut.pipeline.commands.shard import Shard, ShardOptions
 from finecut.pipeline.commands.shard.planned import planned
 from finecut.transforms.shard.books import Books
+from finecut.transforms.shard.listing import has_films
 from finecut.transforms.shard.looking import Planning
 from finecut.transforms.shard.lost import write_list
 from finecut.transforms.shard.making import Making
@@ -170,10 +171,10 @@ def _watched(options: ShardOptions, output: Output, reports: Shelf) -> str | Non
 def _why_none(output: Output, books: Books) -> str:
     """What failed first, and the usual cause of it."""
     why = f". {books.why_failed}" if books.lost else ""
-    if not shelf.exists(output.layout.clips()):
+    if not has_films(output):
         why += (
-            f". There is no clips/ in {output.root}: was it made with --no-upload-clips? Then "
-            "run finecut curate without that option first"
+            f". There are no files of clips in {output.root}: was it made with --no-upload-clips? "
+            "Then run finecut curate without that option first"
         )
     return why
 
