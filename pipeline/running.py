@@ -251,8 +251,7 @@ def _report(job: Job, summary: Summary) -> str:
     """
     options, steps = job.options, job.steps
     unwanted = options.no_report or options.dry_run or not job.engine.ends_with_us
-    # A page shows clips by their files, and a packed dataset has none.
-    unwanted = unwanted or not summary.videos_found or steps.writing.layout.packed
+    unwanted = unwanted or not summary.videos_found
     if unwanted or shelf.is_remote(options.output):
         return ""
     nothing_new = summary.videos_skipped == summary.videos_found and not summary.videos_retold

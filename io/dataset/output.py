@@ -313,8 +313,9 @@ class Output:
         return sorted(filter(None, map(embedding_name_of, names)))
 
     def tables(self, algorithm: str) -> list[str]:
-        """The tables of vectors of an algorithm, by path, in order."""
-        return tables_in(self.layout.embeddings_parquet(algorithm))
+        """The tables that vectors of an algorithm are in, one for each chunk, by path, in order."""
+        layout = self.layout
+        return tables_in(layout.packs() if layout.packed else layout.embeddings_parquet(algorithm))
 
 
 def _pack_table(path: str, columns: Sequence[str] | None) -> PackTable:

@@ -7,6 +7,7 @@ texts become text nodes and nothing else (the page's policy forbids every other 
     data.js      chunks of columns, asked for when they are needed
     columns.js   clips as columns of numbers, texts of those that are looked at, sources
     sorting.js   a million numbers in order at once
+    packs.js     files that lie in archives
     media.js     posters, and what plays under the pointer
     lists.js     long lists and grids of which only what is seen exists
     charts.js    how a score is spread, and how many clips a threshold would keep
@@ -33,6 +34,7 @@ SCRIPTS = (
     "data.js",
     "columns.js",
     "sorting.js",
+    "packs.js",
     "media.js",
     "lists.js",
     "charts.js",
@@ -71,7 +73,8 @@ def page_text(facts: Mapping[str, Any]) -> str:
 def policy(style: str, code: str) -> str:
     """What the page may do: its own style and script, and files that lie beside it.
 
-    ``'self'`` is the bucket it is read from, ``file:`` the disk, which has no other name.
+    ``'self'`` is the bucket it is read from, ``file:`` the disk, which has no other name, and
+    ``blob:`` a part of an archive that lies there.
     """
     beside = "'self' file:"
     return "; ".join(
@@ -79,8 +82,9 @@ def policy(style: str, code: str) -> str:
             "default-src 'none'",
             f"script-src {_hash(code)} {beside}",
             f"style-src {_hash(style)}",
-            f"img-src {beside}",
-            f"media-src {beside}",
+            f"img-src {beside} blob:",
+            f"media-src {beside} blob:",
+            "connect-src 'self'",
             "base-uri 'none'",
             "form-action 'none'",
             "require-trusted-types-for 'script'",

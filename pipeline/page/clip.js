@@ -22,17 +22,19 @@
       controls: true,
       playsinline: true,
       loop: true,
-      src: finecut.url(row),
       "aria-label": `The clip ${finecut.described(row)}`,
     });
     video.addEventListener("error", () => {
       const why = h("p", { class: "quiet" });
-      why.textContent = "This clip cannot be played here: its file is not beside the page, or this browser does not support its codec.";
+      why.textContent = finecut.isInReach
+        ? "This clip cannot be played here: its file is not beside the page, or this browser does not support its codec."
+        : "This clip lies in an archive, and a page that was opened from a disk cannot read a part of a file. Serve the dataset's folder (python -m http.server), or make files of it with finecut unpack.";
       video.replaceWith(why);
     });
     place.append(video);
     // It was opened by a click or a key, so sound is welcome; who wants stillness presses play.
-    if (!finecut.isStill()) video.play().catch(() => {});
+    const begin = () => !finecut.isStill() && video.src && video.play().catch(() => {});
+    finecut.given(video, finecut.filmOf(row)).then(begin);
     return place;
   };
   const verdict = (row) =>

@@ -123,6 +123,13 @@
 
   const texts = new Map();
   const nothing = { captions: [], errors: [], codec: "", models: [], made: [], labels: [] };
+  /** Of clips in archives: in which one, and where in it the film and the preview are. */
+  const liesAt = (columns, at) => {
+    if (!columns.parts || columns.parts[at][0] === null) return null;
+    const [offset, size, ...preview] = columns.parts[at];
+    const [paths, which] = columns.archive;
+    return { path: paths[which[at]], film: [offset, size], preview: preview.length ? preview : null };
+  };
   const textOf = (index, columns, row) => {
     const at = row - facts.starts.texts[index][0];
     const found = {};
@@ -132,6 +139,7 @@
       found[name] = values[which[at]];
     }
     found.captions = columns.captions[at];
+    found.lies = liesAt(columns, at);
     return found;
   };
   const columnsOf = async (row) => {

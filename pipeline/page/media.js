@@ -36,8 +36,9 @@
     await picture.decode();
     return drawn(picture, picture.naturalWidth, picture.naturalHeight);
   };
-  const ofFilm = (row) =>
-    new Promise((done, failed) => {
+  const ofFilm = async (row) => {
+    const address = await finecut.filmOf(row);
+    return new Promise((done, failed) => {
       const film = document.createElement("video");
       const over = (act) => {
         clearTimeout(clock);
@@ -50,8 +51,9 @@
       film.preload = "auto";
       film.onloadeddata = () => over(() => done(drawn(film, film.videoWidth, film.videoHeight)));
       film.onerror = () => film.hasAttribute("src") && over(() => failed(new Error("no film")));
-      film.src = finecut.url(row);
+      film.src = address;
     });
+  };
   // Sprites are as large as a screen: few are kept.
   const SPRITES = 12;
   const ACROSS = 10;
@@ -100,7 +102,7 @@
     }
     if (finecut.hasPreview(row)) {
       try {
-        return await ofPicture(finecut.previewUrl(row));
+        return await ofPicture(await finecut.previewOf(row));
       } catch {
         clips.first[row] = -1; // planned and not there: the film is asked from now on
       }
@@ -143,11 +145,21 @@
     setTimeout(next, 40);
   };
 
+  /** Give it its address, now or when that is known; what has gone meanwhile needs none. */
+  const given = async (element, asked) => {
+    try {
+      const address = await asked;
+      if (element.isConnected) element.src = address;
+    } catch {
+      element.dispatchEvent(new Event("error"));
+    }
+  };
+  finecut.given = given;
   /** Play under the pointer: the preview, or the film without its sound. */
   finecut.play = (row, place) => {
-    if (finecut.isStill() || place.querySelector(".playing")) return;
+    if (!finecut.isInReach || finecut.isStill() || place.querySelector(".playing")) return;
     if (finecut.hasPreview(row)) {
-      const moving = h("img", { class: "playing", alt: "", src: finecut.previewUrl(row) });
+      const moving = h("img", { class: "playing", alt: "" });
       moving.onerror = () => {
         clips.first[row] = -1; // planned and not there: the film is asked from now on
         if (!moving.isConnected) return;
@@ -155,14 +167,15 @@
         finecut.play(row, place);
       };
       place.append(moving);
+      given(moving, finecut.previewOf(row));
       return;
     }
-    const film = h("video", { class: "playing", src: finecut.url(row), loop: true, tabindex: "-1" });
+    const film = h("video", { class: "playing", loop: true, tabindex: "-1" });
     film.muted = true;
     film.playsInline = true;
     film.setAttribute("aria-hidden", "true");
     place.append(film);
-    film.play().catch(() => film.remove());
+    given(film, finecut.filmOf(row)).then(() => film.play()).catch(() => film.remove());
   };
   finecut.stop = (place) => {
     for (const playing of place.querySelectorAll(".playing")) {

@@ -1,6 +1,6 @@
 """Clips that look alike: the duplicates that ``finecut dedup`` found, and each clip's nearest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from math import isqrt
 from typing import Any, Final, NamedTuple
 
@@ -12,11 +12,13 @@ from finecut.io.dataset.output import Output
 from finecut.io.layout import is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.retry import pass_on_outlasted
-from finecut.io.tables.parquet import rows_of
+from finecut.io.tables.parquet import PARQUET, rows_of
 from finecut.io.tables.parted import tables_of
 from finecut.transforms.dedup.clusters import Floats, Indices, fit, nearest, normalised
 from finecut.transforms.report.columns import number, packed
 from finecut.transforms.report.parts import Writing
+
+Table = list[tuple[str, NDArray[np.float32]]]
 
 ROWS_OF_ALIKE = 4096
 #: More bytes of vectors than this are not compared: they would not fit into a small machine.
@@ -87,7 +89,8 @@ def write_alike(
     ``few``: only where there are few of them.
     """
     for algorithm in output.algorithms():
-        where, vectors = _vectors(output.tables(algorithm), rows, FEW_VECTORS if few else None)
+        tables = _tables(output, algorithm)
+        where, vectors = _vectors(tables, rows, FEW_VECTORS if few else None)
         if len(where) > 1:
             _write_nearest(chunks, where, vectors, count=count, most=min(most, len(where) - 1))
             return algorithm
@@ -130,13 +133,13 @@ def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
 
 
 def _vectors(
-    tables: Sequence[str], rows: Rows, most: int | None
+    tables: Iterable[Table], rows: Rows, most: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """The rows that have a vector, and the vectors; nothing if they are too many to compare."""
     where: dict[int, int] = {}
     vectors = np.empty((0, 0), np.float16)
-    for path in tables:
-        for clip, vector in _table(path):
+    for table in tables:
+        for clip, vector in table:
             if not len(vectors):
                 vectors = np.empty((min(len(rows), most or len(rows)) + 1, len(vector)), np.float16)
             row = rows.of(clip)
@@ -150,9 +153,17 @@ def _vectors(
     return np.fromiter(where, np.int64, len(where)), vectors[: len(where)]
 
 
-def _table(path: str) -> list[tuple[str, NDArray[np.float32]]]:
+def _tables(output: Output, algorithm: str) -> Iterator[Table]:
+    for path in output.tables(algorithm):
+        yield _table(path, algorithm, output)
+
+
+def _table(path: str, algorithm: str, output: Output) -> Table:
     """The vectors of a table; none of one that is broken, or another's."""
     try:
+        if output.layout.packed:
+            found = output.vectors(algorithm, path.rpartition("/")[2].removesuffix(PARQUET))
+            return [(clip, np.nan_to_num(vector)) for clip, vector in found.items()]
         data = shelf.read_if_there(path)
         rows = [] if data is None else rows_of(data)
         vectors = [(str(clip), np.asarray(vector or (), np.float32)) for clip, vector in rows]

@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from finecut.io.dataset.output import NoDataset, Place
 from finecut.io.media.frames.cheap_frames import show_key_frames
 from finecut.io.media.frames.contact_sheet import (
     Sheet,
@@ -45,10 +46,15 @@ class Picture(NamedTuple):
     """A clip that is to be seen."""
 
     id: str
-    #: Its file below the dataset; none if there is none.
+    #: Its file below the dataset, or the archive that has it; none if there is none.
     clip: str
     width: int
     height: int
+    #: Where in an archive it lies.
+    offset: int | None = None
+    size: int | None = None
+    #: Where in it its thumbnail does, from which byte on and how many, if it has one.
+    thumbnail: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,10 @@ def _look_at(picture: Picture, drawing: Drawing) -> bytes:
     if not picture.clip:
         return UNSEEN
     try:
-        with _opened(f"{drawing.root}/{picture.clip}") as file:
+        place = Place(f"{drawing.root}/{picture.clip}", picture.offset, picture.size)
+        with _opened(place) as file:
             found = attempted(lambda: best_of(file, 2 * drawing.height))
-    except OSError as error:
+    except (OSError, NoDataset) as error:
         if has_outlasted(error):
             return AWAY + f"{outlasted_at(error)}: {error}".encode()
         return UNSEEN  # it is not there
@@ -120,11 +127,12 @@ def _best_on(sheet: Sheet) -> Pixels:
 
 
 @contextmanager
-def _opened(uri: str) -> Iterator[str | BinaryIO]:
-    if shelf.is_remote(uri) and shelf.size_of(uri) <= FETCHED_WHOLE:
-        yield io.BytesIO(shelf.read(uri))
+def _opened(place: Place) -> Iterator[str | BinaryIO]:
+    remote = shelf.is_remote(place.path)
+    if place.offset is not None or (remote and place.num_bytes() <= FETCHED_WHOLE):
+        yield io.BytesIO(place.read())
         return
-    with shelf.open_source(uri) as source:
+    with shelf.open_source(place.path) as source:
         yield source
 
 

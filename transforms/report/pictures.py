@@ -11,13 +11,14 @@ a few key frames are decoded, in a child process, and only if all of them are da
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from finecut.io.dataset.output import NoDataset, Place
 from finecut.io.process.children import ChildDied, ChildLimits, possible, run_in_child
 from finecut.io.storage import files as shelf
 from finecut.io.storage.retry import note_outlasted
@@ -51,18 +52,35 @@ class Sprite(NamedTuple):
 def sprites_of(clips: pa.Table, width: int) -> Iterator[Sprite]:
     """The sprites of these clips, which are all of a part in their order."""
     ids, paths = clips.column("id").to_pylist(), clips.column("clip").to_pylist()
-    digests = zip(clips.column("sha256").to_pylist(), numbers(clips, "num_bytes"), strict=True)
+    offsets, sizes = clips.column("clip_offset").to_pylist(), numbers(clips, "num_bytes")
+    made = clips.column("artefacts").to_pylist() if offsets.count(None) < len(offsets) else ()
+    digests = zip(clips.column("sha256").to_pylist(), sizes, strict=True)
     wide, high = numbers(clips, "width").astype(int), numbers(clips, "height").astype(int)
     held: list[Picture] = []
     drawn = blake2b(digest_size=10)
     for place, (id, (sha256, size)) in enumerate(zip(ids, digests, strict=True)):
-        held.append(Picture(id, paths[place] or "", int(wide[place]), int(high[place])))
+        offset = offsets[place]
+        picture = Picture(id, paths[place] or "", int(wide[place]), int(high[place]))
+        if offset is not None:
+            lies = part_of(THUMBNAILS.folder, made[place])
+            picture = picture._replace(offset=offset, size=int(size), thumbnail=lies)
+        held.append(picture)
         drawn.update(f"{id} {sha256 or int(size)} {bool(paths[place])}\n".encode())
         if int(id[-4:], 16) % ONE_IN == 0 or len(held) == MOST or place == len(ids) - 1:
             drawn.update(f"{VERSION} {width}".encode())
             some = any(picture.clip for picture in held) and width > 0
             yield Sprite(f"{drawn.hexdigest()}.webp" if some else "", len(held), tuple(held))
             held, drawn = [], blake2b(digest_size=10)
+
+
+def part_of(kind: str, made: Iterable[Mapping[str, Any]] | None) -> tuple[int, int] | None:
+    """Where in its archive the first file of a kind lies that was made of a clip, and its size."""
+    found = [
+        (one["offset"], one["size"])
+        for one in made or ()
+        if one["kind"] == kind and one["offset"] is not None
+    ]
+    return min(found, default=None)
 
 
 def draw(sprite: Sprite, drawing: Drawing, limits: ChildLimits | None = None) -> bytes | None:
@@ -93,13 +111,23 @@ def draw(sprite: Sprite, drawing: Drawing, limits: ChildLimits | None = None) ->
 
 def _thumbnail(picture: Picture, drawing: Drawing) -> Pixels | None:
     """From the thumbnail, if there is one; that is a file of ours, whose bytes are checked."""
-    if not drawing.thumbnails:
-        return None
-    data = shelf.read_if_there(f"{drawing.root}/{THUMBNAILS.path(picture.id)}")
+    data = _thumbnail_data(picture, drawing)
     if data is None:
         return None
     found = attempted(lambda: _of_jpeg(data))
     return None if isinstance(found, Exception) else fitted(found, drawing.size(picture))
+
+
+def _thumbnail_data(picture: Picture, drawing: Drawing) -> bytes | None:
+    if picture.thumbnail is not None:
+        lies = Place(f"{drawing.root}/{picture.clip}", *picture.thumbnail)
+        try:
+            return lies.read()
+        except (NoDataset, FileNotFoundError):
+            return None
+    if not drawing.thumbnails:
+        return None
+    return shelf.read_if_there(f"{drawing.root}/{THUMBNAILS.path(picture.id)}")
 
 
 def _of_jpeg(data: bytes) -> Pixels:

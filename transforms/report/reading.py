@@ -17,7 +17,7 @@ from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.layout import PREVIEWS, chunk_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage.json_documents import BadDocument, read_json
-from finecut.transforms.catalogue.chunks import known_of
+from finecut.transforms.catalogue.chunks import known_of, rows_in_document
 from finecut.transforms.catalogue.columns import table_of
 from finecut.transforms.catalogue.fields import Row
 from finecut.transforms.catalogue.reading import Slice, rows_in
@@ -32,7 +32,16 @@ COLUMNS: Final = (
     *("id", "video", "chunk", "source_video", "source", "start", "end", "verdict", "reason"),
     *("valid", "width", "height", "framerate", "num_frames", "video_codec", "num_bytes", "sha256"),
     *("transcode", "transcode_reason", "frames_encoded", "copied_start", "copied_end"),
-    *("framerate_source", "source_duration", "windows", "errors", "models", "clip", "artefacts"),
+    *(
+        "framerate_source",
+        "source_duration",
+        "windows",
+        "errors",
+        "models",
+        "clip",
+        "clip_offset",
+        "artefacts",
+    ),
     *SCORES,
     *("other_scores", "labels"),
 )
@@ -57,7 +66,7 @@ def told_by(piece: Slice, output: Output, readers: int = 1) -> Told:
     """What the clips of a slice are; ``source_video`` is what their source is called."""
     if piece.bucket is not None:
         return Told(_named(rows_in(piece, output.layout, COLUMNS)))
-    reading = _Reading(output, readers)
+    reading = _ReadingPacks(output) if output.layout.packed else _Reading(output, readers)
     table = table_of(row for path in piece.documents for row in reading.rows(path))
     return Told(_named(table.select(COLUMNS)), reading.unreadable, tuple(reading.bad))
 
@@ -139,6 +148,34 @@ class _Reading:
 
     def _tell(self, wrong: str) -> None:
         if len(self.bad) < NAMED:
+            self.bad.append(wrong)
+
+
+class _ReadingPacks:
+    """The same of packed chunks, whose documents are in tables: one that is broken costs its chunk,
+    because it is ours and nobody edits it.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.unreadable = 0
+        self.bad: list[str] = []
+
+    def rows(self, path: str) -> list[Row]:
+        said, wrong = usable(path, CHUNK)
+        self._tell(wrong)
+        if said is None:
+            return []
+        try:
+            return rows_in_document(said, path, self.output)
+        except NoDataset as error:
+            listed = (said.get(key) for key in ("clips", "filtered_clips"))
+            self.unreadable += sum(len(some) for some in listed if isinstance(some, list))
+            self._tell(str(error))
+            return []
+
+    def _tell(self, wrong: str) -> None:
+        if wrong and len(self.bad) < NAMED:
             self.bad.append(wrong)
 
 

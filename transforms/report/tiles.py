@@ -38,7 +38,7 @@ from finecut.transforms.report.counting import (
     reason_of,
     span_of,
 )
-from finecut.transforms.report.pictures import Sprite
+from finecut.transforms.report.pictures import Sprite, part_of
 
 #: Rows of one tile.
 ROWS_OF_NUMBERS: Final = 8192
@@ -195,7 +195,23 @@ def _texts(clips: pa.Table, marked: NDArray[np.bool_]) -> dict[str, list[Any]]:
         ],
     }
     captions = [_captions(windows or ()) for windows in column("windows")]
-    return {"captions": captions, **{name: _pooled(values) for name, values in rare.items()}}
+    pooled = {name: _pooled(values) for name, values in rare.items()}
+    return {"captions": captions, **pooled, **_lying(clips)}
+
+
+def _lying(clips: pa.Table) -> dict[str, list[Any]]:
+    """Of clips in archives: in which one each lies, and from where to where it and its preview do.
+    Nothing of files, whose paths the page knows.
+    """
+    offsets = clips.column("clip_offset").to_pylist()
+    if all(offset is None for offset in offsets):
+        return {}
+    sizes, made = clips.column("num_bytes").to_pylist(), clips.column("artefacts").to_pylist()
+    parts = [
+        [offset, size, *(part_of(PREVIEWS.folder, artefacts) or ())]
+        for offset, size, artefacts in zip(offsets, sizes, made, strict=True)
+    ]
+    return {"archive": _pooled(clips.column("clip").to_pylist()), "parts": parts}
 
 
 def _pooled(values: Sequence[Any]) -> list[list[Any]]:

@@ -17,13 +17,14 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 
+from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.catalogue.on_workers import batched
 from finecut.transforms.catalogue.reading import ReadCatalogue
 from finecut.transforms.search.hits import TOLD, Hit, best, best_rows, with_verdict
 from finecut.transforms.search.meaning import likeness
-from finecut.transforms.search.nearest import Alike, Near, hits_of, nearest, nearest_in, tables_of
+from finecut.transforms.search.nearest import Alike, Near, hits_of, nearest, nearest_in
 from finecut.transforms.search.ranking import NONE, Counts, counted, scored, together
 from finecut.transforms.search.texts import OF_CLIP, OF_SOURCE, Term
 
@@ -134,7 +135,7 @@ class FindLike(beam.PTransform[Once, Hits]):
         layout, alike, least = self.layout, self.alike, self.least
 
         def tables(_once: Any) -> Iterator[list[str]]:
-            return batched(tables_of(alike.algorithm, layout), TABLES)
+            return batched(Output(layout).tables(alike.algorithm), TABLES)
 
         def nearest_of(paths: Sequence[str]) -> list[Near]:
             return nearest_in(paths, alike, layout)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from finecut.io.dataset.output import Output
 from finecut.io.layout import Layout
-from finecut.io.tables.parquet import PARQUET, tables_in
+from finecut.io.tables.parquet import PARQUET
 from finecut.io.tables.piles import read_vectors
 from finecut.transforms.beam.metrics import LOG, count
 from finecut.transforms.catalogue.columns import texts
@@ -55,11 +55,6 @@ def vector_of(clip: str, chunk: str, algorithm: str, output: Output) -> Vector |
     vector = output.vectors(algorithm, chunk).get(clip)
     length = 0.0 if vector is None else float(np.linalg.norm(vector))
     return None if vector is None or not length else np.asarray(vector / length, np.float32)
-
-
-def tables_of(algorithm: str, layout: Layout) -> list[str]:
-    """The tables that have its vectors, one for each chunk."""
-    return tables_in(layout.packs() if layout.packed else layout.embeddings_parquet(algorithm))
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class Report(DatasetCommand[ReportOptions, Made]):
         ),
     )
     Options = ReportOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.report.work:report"
 
     def folders(self) -> tuple[str, ...]:

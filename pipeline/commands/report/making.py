@@ -181,6 +181,7 @@ class Making:
         return {
             "dataset": self.output.root.rstrip("/").rsplit("/", 1)[-1],
             "sharded": self.output.layout.shard_prefix,
+            "packed": self.output.layout.packed,
             "count": tiles.clips,
             "all": totals.clips,
             "bytes": totals.bytes,

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import apache_beam as beam
 
+from finecut.io.dataset.arrangement import found
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
@@ -112,9 +113,9 @@ class OnEngine:
 def output_at(root: str) -> Output:
     """The output that lies there; one that is damaged, or all failures, is worth a look, too."""
     try:
-        return Output.at(root)
+        return Output.at(root, packs=True)
     except NoDataset:
-        layout = Layout(shelf.absolute(root))
+        layout = found(Layout(shelf.absolute(root)))
         if not any(map(shelf.exists, (layout.processed_clip_chunks(), layout.failures()))):
             raise
         return Output(Layout(layout.root, shard_prefix=bool(shelf.folders_in(layout.clips()))))

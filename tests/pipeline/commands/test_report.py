@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from arranged import curate, painted
 from curated import Curated, curated, say
 from faulty_store import FaultyStore
 from hypothesis import given
@@ -1264,6 +1265,72 @@ def test_a_bucket_that_is_served_shows_the_same(reader: Reader, dataset: Curated
 class _Silent(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *words: object) -> None:
         pass
+
+
+# ── a packed dataset ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed dataset with a page, whose clips a browser can play."""
+    home = tmp_path_factory.mktemp("packs")
+    curate(painted(home / "films"), home / "output", **WEBM, layout="packed", no_report=False)
+    return home / "output"
+
+
+#: What every Chromium plays.
+WEBM = {"encoder": "libvpx-vp9", "generate_previews": True}
+
+
+class _Ranges(_Silent):
+    """A server that knows parts of files, as those of buckets do."""
+
+    def do_GET(self) -> None:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if wanted is None:
+            super().do_GET()
+            return
+        first, last = map(int, wanted.groups())
+        data = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(data[first : last + 1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server_kind", [_Ranges, _Silent], ids=["ranges", "whole files"])
+def test_clips_in_archives_play_where_they_are_served(
+    reader: Reader, packs: Path, server_kind: type[_Silent]
+) -> None:
+    handler = partial(server_kind, directory=str(packs))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shown = reader.read(f"http://127.0.0.1:{server.server_address[1]}/report/index.html")
+        assert len(reader.cards()) == 6
+        for clip in range(3):
+            shown.evaluate(f"finecut.open({clip})")
+            reader.waits("document.querySelector('#clip video')?.readyState >= 2")
+            assert shown.evaluate("document.querySelector('#clip video').duration") > 0.9
+        shown.click("#close")
+        shown.hover("#grid > li >> nth=1")
+        reader.waits("document.querySelector('#grid img.playing')?.naturalWidth > 0")
+        assert not [url for url in reader.asked if "/clips/" in url or "/previews/" in url]
+        reader.page.goto("about:blank")
+        server.shutdown()
+    reader.wrong = [said for said in reader.wrong if "favicon" not in said and "404" not in said]
+
+
+@pytest.mark.slow
+def test_from_a_disk_a_page_says_how_clips_in_archives_are_seen(
+    reader: Reader, packs: Path
+) -> None:
+    shown = reader.read(packs / "report/index.html")
+    reader.waits("document.querySelectorAll('#grid .picture canvas').length >= 5")
+    shown.hover("#grid > li >> nth=1")
+    shown.evaluate("finecut.open(0)")
+    reader.waits("document.querySelector('#clip .stage p')?.textContent.includes('an archive')")
+    assert "finecut unpack" in shown.inner_text("#clip .stage")
 
 
 @pytest.mark.slow

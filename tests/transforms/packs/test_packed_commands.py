@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from arranged import Both, both, tree
+from arranged import Both, both, curate, tree
 from performing import performed
 
+from finecut.pipeline.commands.report import ReportOptions
 from finecut.pipeline.commands.shard import ShardOptions
 
 
@@ -49,3 +50,43 @@ def test_shards_are_the_same(made: Both, packed: Path, tmp_path: Path, catalogue
     found = shards_of(packed, tmp_path / "of packs")
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []
+
+
+# ── report ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def page_of(dataset: Path, into: Path, *, catalogue: bool = True) -> dict[str, bytes]:
+    """The page's data: all pictures by their names, and scripts by their kinds."""
+    if not catalogue:
+        shutil.rmtree(dataset / "catalogue")
+    assert performed(ReportOptions(str(dataset), into=str(into), quiet=True)) == 0
+    found = {path.name: path.read_bytes() for path in (into / "pictures").iterdir()}
+    for path in sorted((into / "data").iterdir()):
+        found[path.name.partition(".")[0]] = path.read_bytes()
+    return found
+
+
+@pytest.mark.parametrize("catalogue", [True, False], ids=["rows", "documents"])
+def test_a_page_shows_the_same(made: Both, packed: Path, tmp_path: Path, catalogue: bool) -> None:
+    expected = page_of(Path(shutil.copytree(made.files, tmp_path / "files")), tmp_path / "one")
+    found = page_of(packed, tmp_path / "other", catalogue=catalogue)
+    assert sum(name.endswith(".webp") for name in found) == 1
+    assert found.keys() == expected.keys()
+    # Only the texts of clips say where in archives they lie.
+    assert [name for name in found if found[name] != expected[name]] == ["texts-0000"]
+    texts = json.loads(found["texts-0000"].decode().partition(",0,")[2].removesuffix(");\n"))
+    paths, which = texts.pop("archive")
+    for place, (offset, size, *preview) in enumerate(texts.pop("parts")):
+        data = (packed / paths[which[place]]).read_bytes()
+        assert data[offset + 4 : offset + 8] == b"ftyp"
+        assert b"moov" in data[offset : offset + size]
+        for start in preview[:1]:
+            assert data[start : start + 4] == b"RIFF"
+    assert texts == json.loads(
+        expected["texts-0000"].decode().partition(",0,")[2].removesuffix(");\n")
+    )
+
+
+def test_a_run_that_packs_makes_its_page(made: Both, tmp_path: Path) -> None:
+    ran = curate(made.films, tmp_path / "output", layout="packed", no_report=False)
+    assert ran.report == f"open: {tmp_path}/output/report/index.html"
