@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from finecut.io.layout import Layout
+from finecut.io.layout import PACKS, Layout
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.on_disk import NotAFile
@@ -33,7 +33,7 @@ from finecut.transforms.registry import ARTEFACTS, is_dataset_folder
 #: Folders of documents that speak of many sources.
 SHARED: Final = ("failures", "runs", ".finecut")
 #: Folders whose files are named by clips and chunks.
-OF_CLIPS: Final = ("clips", "filtered_clips", "metas")
+OF_CLIPS: Final = ("clips", "filtered_clips", "metas", PACKS)
 #: Where runs put what is not finished.
 STAGING: Final = ".staging"
 

@@ -10,15 +10,17 @@ read, however many videos there are.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Self
 
-from finecut.io.dataset.output import JSON
+from finecut.io.dataset.output import JSON, Output
 from finecut.io.layout import Layout, check_relative, chunk_id, chunk_numbered, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.retry import pass_on_outlasted
+from finecut.io.tables.parquet import PARQUET
 from finecut.transforms.find.lists import failures_on
 from finecut.transforms.find.own_outputs import fixed_part
 from finecut.transforms.forget.mentions import Mentions
@@ -263,6 +265,8 @@ def _roots_of(layout: Layout, readers: int) -> Iterator[str]:
 def with_stray_clips(several: Iterable[Known], layout: Layout, readers: int) -> list[Known]:
     """The same, with the clips whose documents name them although no chunk may list them."""
     found = list(several)
+    if layout.packed:
+        return _with_stray_packs(found, layout, readers)
     stray: dict[str, set[str]] = defaultdict(set)
     folder, names = layout.metas(), {name for one in found for name in one.names}
     paths = [path for path in _documents(folder) if is_clip_id(_id_of(path))] if found else []
@@ -273,6 +277,34 @@ def with_stray_clips(several: Iterable[Known], layout: Layout, readers: int) -> 
         replace(one, clips=_both(one.clips, tuple(id for name in one.names for id in stray[name])))
         for one in found
     ]
+
+
+def _with_stray_packs(found: list[Known], layout: Layout, readers: int) -> list[Known]:
+    """The same of packs: each is one source's, whose name the documents in it say."""
+    names = {name for one in found for name in one.names}
+    stray: dict[str, list[tuple[str, tuple[str, ...]]]] = defaultdict(list)
+    paths = [path for path in shelf.files_in(layout.packs()) if path.endswith(PARQUET)]
+    told = in_order(partial(_told_by_pack, output=Output(layout)), paths if found else (), readers)
+    for chunk, sources, clips in told:
+        for name in sources & names:
+            stray[name].append((chunk, clips))
+    return [
+        replace(
+            one,
+            chunks=_both(one.chunks, tuple(chunk for chunk, _ in packs)),
+            clips=_both(one.clips, tuple(id for _, ids in packs for id in ids)),
+        )
+        for one in found
+        for packs in [[each for name in one.names for each in stray[name]]]
+    ]
+
+
+def _told_by_pack(path: str, output: Output) -> tuple[str, set[str], tuple[str, ...]]:
+    """The chunk of a pack, the sources that its documents name, and its clips."""
+    chunk = path.rpartition("/")[2].removesuffix(PARQUET)
+    rows = output.pack(chunk)
+    said = (output.packed_entry(id, row.kept, chunk, rows).document for id, row in rows.items())
+    return chunk, {str(each.get("source_video", "")) for each in said}, tuple(rows)
 
 
 def _id_of(path: str) -> str:

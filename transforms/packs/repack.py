@@ -14,7 +14,7 @@ What is dropped are files of clips that are rejected, and of those that no docum
 any more. Rejected clips keep their documents.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,6 +27,7 @@ from finecut.io.tables.packs import CLIP, Member, PackedClip, member_name
 from finecut.io.tables.shards import Tar
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.catalogue.chunks import enter, rows_at
+from finecut.transforms.packs.mending import mend_rows
 from finecut.transforms.write.archive import Archive
 
 #: Tables that are read at the same time.
@@ -51,6 +52,8 @@ class Group:
     """Chunks whose files are to lie in one archive."""
 
     paths: tuple[str, ...]
+    #: Also files that nobody wants any more.
+    everything: bool = False
 
 
 class Regrouped(NamedTuple):
@@ -112,10 +115,13 @@ def regroup(group: Group, output: Output, own: Shelf) -> Regrouped:
                 said = read_document(document)
                 kept, chunk = dict(clips_named(said, document)), chunk_named(said, document)
                 rows = list(output.pack(chunk).values())
+                wanted = {row.id for row in rows if group.everything or kept.get(row.id)}
                 chunks[chunk] = [
-                    _moved(row, kept[row.id], archive, output) for row in rows if row.id in kept
+                    _moved(replace(row, kept=kept[row.id]), row.id in wanted, archive, output)
+                    for row in rows
+                    if row.id in kept
                 ]
-                dropped += sum(1 for row in rows if row.pack and not kept.get(row.id))
+                dropped += sum(1 for row in rows if row.pack and row.id not in wanted)
             archive.tar.close()
         name = layout.below(f"packs/{archive.digest[:32]}.tar")
         if archive.members:
@@ -131,10 +137,10 @@ def regroup(group: Group, output: Output, own: Shelf) -> Regrouped:
     return Regrouped(len(chunks), dropped)
 
 
-def _moved(row: PackedClip, kept: bool, archive: Archive, output: Output) -> PackedClip:
-    """A clip with its files in the new archive, if it is kept."""
-    if not kept or row.pack is None:
-        return replace(row, kept=kept, pack=None, offset=None, size=None, files=())
+def _moved(row: PackedClip, wanted: bool, archive: Archive, output: Output) -> PackedClip:
+    """A clip with its files in the new archive, if they are wanted."""
+    if not wanted or row.pack is None:
+        return replace(row, pack=None, offset=None, size=None, files=())
     old = output.layout.below(row.pack)
     own = None
     if row.offset is not None:
@@ -145,17 +151,17 @@ def _moved(row: PackedClip, kept: bool, archive: Archive, output: Output) -> Pac
         files.append(Member(each.path, added.offset, added.size))
     return replace(
         row,
-        kept=kept,
         offset=None if own is None else own.offset,
         size=None if own is None else own.size,
         files=tuple(files),
     )
 
 
-def unnamed(output: Output) -> list[str]:
-    """Archives that no table names."""
+def unnamed(output: Output, without: Collection[str] = ()) -> list[str]:
+    """Archives that no table names, or none but those of the chunks that are left out."""
     files = shelf.files_in(output.layout.packs())
     chunks = [Path(path).stem for path in files if path.endswith(".parquet")]
+    chunks = [chunk for chunk in chunks if chunk not in without]
     named = {
         output.layout.below(row.pack)
         for rows in in_order(lambda chunk: list(output.pack(chunk).values()), chunks, READERS)
@@ -165,8 +171,9 @@ def unnamed(output: Output) -> list[str]:
     return [path for path in files if path.endswith(".tar") and path not in named]
 
 
-def remove_unnamed(output: Output, own: Shelf) -> int:
-    """Remove them; how many there were."""
+def settle(output: Output, own: Shelf) -> int:
+    """Remove them, when the catalogue names none of them either; how many there were."""
     paths = unnamed(output)
+    mend_rows(output, own, going=paths)
     own.remove(*paths)
     return len(paths)

@@ -86,6 +86,7 @@ class Forget(DatasetCommand[ForgetOptions, "Forgot"]):
         ),
     )
     Options = ForgetOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.forget.work:forget"
 
     def folders(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from finecut.io.dataset.arrangement import found, refuse_packed
+from finecut.io.dataset.arrangement import found
 from finecut.io.dataset.output import NoDataset
 from finecut.io.errors import RunError
 from finecut.io.layout import DEDUP, Layout
@@ -33,6 +33,7 @@ from finecut.pipeline.options import OptionError
 from finecut.transforms.find.listed import names_on
 from finecut.transforms.forget.duplicates import Released, forget_in_dedup
 from finecut.transforms.forget.mentions import Mentions, together
+from finecut.transforms.forget.packs import mend_catalogue, move_others, remove_unnamed
 from finecut.transforms.forget.removing import (
     Removed,
     Taking,
@@ -91,8 +92,7 @@ def forget(command: Forget) -> Forgot:
     """Take sources back. Raises when that cannot be done as a whole."""
     options = command.options
     refuse_unknown_store(options.dataset, "DATASET")
-    layout = Layout(shelf.absolute(options.dataset))
-    refuse_packed(found(layout))
+    layout = found(Layout(shelf.absolute(options.dataset)))
     _refuse_no_dataset(layout)
     own = shelf_in(layout.root, command.fence)
     if options.dry_run:
@@ -108,7 +108,8 @@ def forget(command: Forget) -> Forgot:
 
 def _refuse_no_dataset(layout: Layout) -> None:
     places = (layout.processed_clip_chunks(), layout.processed_videos(), layout.failures())
-    if not any(map(shelf.exists, (*places, layout.metas(), layout.forgotten()))):
+    clips = (layout.metas(), layout.packs())
+    if not any(map(shelf.exists, (*places, *clips, layout.forgotten()))):
         raise NoDataset(
             f"{layout.root} is not a dataset: it has neither processed_clip_chunks/ nor "
             "processed_videos/. Give the folder that was the --output of finecut curate"
@@ -269,8 +270,14 @@ class _Forgetting:
     def _remove_all(self, taking: Taking, known: Sequence[Known], forgot: Forgot) -> None:
         for root in self._shard_roots():
             self._remove_from_shards(root, taking, forgot)
+        if self.layout.packed:
+            move_others(taking)
         remove_own(known, taking)
+        if self.layout.packed:
+            remove_unnamed(taking)
         rewrite_shared(taking)
+        if self.layout.packed:
+            mend_catalogue(taking)
         self._remove_page(taking, forgot)
         forgot.released = forget_in_dedup(self.layout.below(DEDUP), taking)
 
@@ -304,7 +311,7 @@ class _Forgetting:
         return report_of_run(self._as_written(), self.own)
 
     def _as_written(self) -> Layout:
-        sharded = bool(shelf.folders_in(self.layout.clips()))
+        sharded = not self.layout.packed and bool(shelf.folders_in(self.layout.clips()))
         return replace(self.layout, shard_prefix=sharded)
 
 

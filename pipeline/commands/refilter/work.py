@@ -23,6 +23,7 @@ from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.summary import Summary
 from finecut.io.tables.drops import bereft_words, unused_drops
+from finecut.io.tables.parquet import PARQUET
 from finecut.io.wording import count_of
 from finecut.pipeline.at_work import occupying, refuse_half_forgotten, tray
 from finecut.pipeline.beam_options import BEAMS
@@ -219,6 +220,8 @@ def _do(work: Callable[[], Yields], new: Made, refiltering: Refiltering, allowed
 
 def forget_models(layout: Layout, own: Shelf) -> None:
     """Take back whose vectors lie here where none are left: then any model's may."""
+    if layout.packed and shelf.some_file_in(layout.packs(), PARQUET) is not None:
+        return  # vectors are columns there, and of which models tables say themselves
     for note in shelf.files_in(posixpath.dirname(layout.embedding_facts(""))):
         folder = f"{layout.root}/{posixpath.basename(note).removesuffix(JSON)}"
         if note.endswith(f"_embd{JSON}") and all(

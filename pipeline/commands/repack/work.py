@@ -14,7 +14,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.at_work import occupying, refuse_half_forgotten, tray
 from finecut.pipeline.commands.repack import Repack
 from finecut.transforms.catalogue.on_workers import CompactCatalogue
-from finecut.transforms.packs.repack import Group, Regrouped, groups, regroup, remove_unnamed
+from finecut.transforms.packs.repack import Group, Regrouped, groups, regroup, settle
 
 MB = 1_000_000
 
@@ -45,10 +45,12 @@ def repack_dataset(command: Repack) -> Repacked:
         told = f"{reports.root}/repacked"
         wanted = list(groups(output, options.pack_mb * MB))
 
-        def tell(_once: int, done: Iterable[Regrouped], _compacted: Iterable[int]) -> None:
+        def tell(
+            _once: int, done: Iterable[Regrouped], removed: Iterable[int], _compacted: Iterable[int]
+        ) -> None:
             done = list(done)
             sums = [sum(each.chunks for each in done), sum(each.dropped for each in done)]
-            reports.write(told, json.dumps(sums).encode())
+            reports.write(told, json.dumps([*sums, *removed]).encode())
 
         def build(pipeline: beam.Pipeline) -> None:
             once = pipeline | "Once" >> beam.Create([0])
@@ -59,12 +61,13 @@ def repack_dataset(command: Repack) -> Repacked:
                 | "Regroup"
                 >> beam.Map(lambda group: regroup(group, output, own)).with_output_types(Regrouped)
             )
-            ended = once | "Ended" >> beam.Map(lambda _, _done: 0, AsList(done))
-            compacted = ended | "CompactCatalogue" >> CompactCatalogue(layout, own)
-            _ = once | "Tell" >> beam.Map(tell, AsList(done), AsList(compacted))
+            settled = once | "Settle" >> beam.Map(
+                lambda _, _done: settle(output, own), AsList(done)
+            ).with_output_types(int)
+            compacted = settled | "CompactCatalogue" >> CompactCatalogue(layout, own)
+            _ = once | "Tell" >> beam.Map(tell, AsList(done), AsList(settled), AsList(compacted))
 
         # Also where nothing is to be done: one that was stopped may not have compacted its rows.
         command.run_pipeline(build, own)
-        chunks, dropped = json.loads(shelf.read(told))
-        removed = remove_unnamed(output, own)
+        chunks, dropped, removed = json.loads(shelf.read(told))
     return Repacked(layout.packs(), chunks, dropped, removed)

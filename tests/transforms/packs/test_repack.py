@@ -135,6 +135,8 @@ def test_it_may_be_killed_anywhere(every: int, packed: Path, tmp_path: Path) -> 
             assert {id: found[id] for id in kept} == kept, points[place - 1]
             runs.ask("repack", options, packed)
             assert said(packed) == wanted
-            assert len(archives(packed)) == 1
+            [archive] = archives(packed)
+            rows = pq.read_table(packed / "catalogue").to_pylist()
+            assert {row["clip"] for row in rows} == {None, f"packs/{archive.name}"}
             assert staged(packed) == []
             assert tree(packed).keys() == whole.keys()
