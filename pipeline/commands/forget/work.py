@@ -41,7 +41,6 @@ from finecut.transforms.forget.removing import (
     remove_own,
     rewrite_shared,
     shards_inside,
-    speaks_of,
 )
 from finecut.transforms.forget.shards import Without, forget_in_shards, sources_in_shards
 from finecut.transforms.forget.sources import Known, Survey, checked, with_stray_clips
@@ -52,6 +51,7 @@ from finecut.transforms.forget.tombstones import (
     salted,
     write_forgotten,
 )
+from finecut.transforms.verify.checks.forgotten import names_forgotten, roots_of_page
 
 _BAD_NOTE: Final = (
     "{0}, which says what finecut forget was about to remove, cannot be used ({1}). Usually it was "
@@ -288,7 +288,8 @@ class _Forgetting:
         """
         page = f"{self.layout.root}/{FOLDER}"
         paths = list(shelf.files_below(page)) if shelf.exists(page) else []
-        if forgot.names or any(speaks_of(path, taking.mentions) for path in paths):
+        before, roots = Forgotten.at(self.layout), roots_of_page(self.layout) if paths else ()
+        if forgot.names or any(names_forgotten(path, before, roots) for path in paths):
             taking.remove([f"{page}/{PAGE}"])
             taking.remove(paths)
 

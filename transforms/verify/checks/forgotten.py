@@ -22,12 +22,17 @@ SHOULD: Final = "its source was forgotten"
 
 def left_in(path: str, verifying: Verifying, roots: Iterable[str] = ("",)) -> Iterator[Finding]:
     """Whether a document speaks of a source that was forgotten; names in it are below ``roots``."""
-    if not verifying.forgotten.stones:
-        return
+    if names_forgotten(path, verifying.forgotten, roots):
+        yield Finding("forgotten", verifying.below(path), "names its source", SHOULD)
+
+
+def names_forgotten(path: str, forgotten: Forgotten, roots: Iterable[str] = ("",)) -> bool:
+    """Whether a text in this file is the name of a source that was forgotten."""
+    if not forgotten.stones:
+        return False
     said = (shelf.read_if_there(path) or b"").decode(errors="replace")
     texts = {*_texts(said)}
-    if any(verifying.forgotten.has_name(root + text) for root in roots for text in texts if text):
-        yield Finding("forgotten", verifying.below(path), "names its source", SHOULD)
+    return any(forgotten.has_name(root + text) for root in roots for text in texts if text)
 
 
 def _texts(said: str) -> Iterator[str]:
