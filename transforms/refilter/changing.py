@@ -25,12 +25,13 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from finecut.io.dataset.output import Entry
-from finecut.io.layout import chunk_id
+from finecut.io.dataset.output import Entry, Output
+from finecut.io.layout import chunk_id, embedding_folder
 from finecut.io.process.threads import in_order
 from finecut.io.records import Failure, Source
 from finecut.io.storage import files as shelf
 from finecut.io.storage.on_disk import NotAFile
+from finecut.io.tables.packs import Floats, PackTable, Vectors
 from finecut.io.tables.parquet import embedding_table, facts_of, rows_of
 from finecut.transforms.beam.guard import guarded
 from finecut.transforms.beam.metrics import LOG, count
@@ -266,13 +267,10 @@ def _conclude(said: Change | Read, relative: str, configuration: str, writing: W
 def _change_part(part: Part, change: Change, writing: Writing) -> None:
     """Change what lies there of a chunk, its document last."""
     entries = change.clips_of(part, writing)
-    for path, data in _tables(part, entries, change, writing).items():
-        if data is None:
-            writing.shelf.remove(path)
-        else:
-            writing.shelf.write(path, data)
-    others = [entry for entry in entries if entry.id in change.verdicts]
-    list(in_order(partial(_change_clip, writing=writing), others, writing.threads))
+    if writing.layout.packed:
+        _change_pack(part, entries, writing)
+    else:
+        _change_files(part, entries, change, writing)
     document = chunk_rewritten(part.document, entries, change.previews)
     chunk = chunk_id(part.document["video"], part.index)
     of = OfChunk(change.relative, chunk, change.note.get("video") or change.document)
@@ -280,6 +278,44 @@ def _change_part(part: Part, change: Change, writing: Writing) -> None:
     enter(chunk, rows, writing.layout, writing.shelf)
     path = writing.layout.processed_clip_chunk(change.relative, part.index)
     writing.shelf.write(path, serialise(document))
+
+
+def _change_files(part: Part, entries: Sequence[Entry], change: Change, writing: Writing) -> None:
+    """Change tables of vectors, then move what changes, and write its documents."""
+    for path, data in _tables(part, entries, change, writing).items():
+        if data is None:
+            writing.shelf.remove(path)
+        else:
+            writing.shelf.write(path, data)
+    others = [entry for entry in entries if entry.id in change.verdicts]
+    list(in_order(partial(_change_clip, writing=writing), others, writing.threads))
+
+
+def _change_pack(part: Part, entries: Sequence[Entry], writing: Writing) -> None:
+    """Change the table of a pack: a verdict is a column, and archives stay as they are."""
+    chunk = chunk_id(part.document["video"], part.index)
+    table = Output(writing.layout).table(chunk)
+    told = {entry.id: entry for entry in entries}
+    clips = [
+        replace(clip, kept=told[clip.id].kept, document=serialise(dict(told[clip.id].document)))
+        for clip in table.clips()
+        if clip.id in told
+    ]
+    vectors = {
+        folder: Vectors(facts, _of_those(table.vectors(folder), folder, entries))
+        for folder, facts in table.facts.items()
+    }
+    left = {folder: one for folder, one in vectors.items() if one.of_clips}
+    new = PackTable.of(clips, left, table.digest)
+    writing.shelf.write(writing.layout.pack_table(chunk), new.to_bytes())
+
+
+def _of_those(
+    vectors: Mapping[str, Floats], folder: str, entries: Iterable[Entry]
+) -> dict[str, Floats]:
+    """The vectors of clips whose documents say that they have one."""
+    having = {entry.id for entry in entries if folder in map(embedding_folder, with_vectors(entry))}
+    return {id: vector for id, vector in vectors.items() if id in having}
 
 
 def _change_clip(entry: Entry, writing: Writing) -> None:
@@ -332,6 +368,8 @@ def _refuse_unready(change: Change, writing: Writing) -> None:
     """Whatever would stop the work on the way is known before a promise is withdrawn."""
     for part in change.parts:
         entries = change.clips_of(part, writing)
+        if writing.layout.packed:
+            continue  # reading it was all that could go wrong
         _tables(part, entries, change, writing)
         for entry in entries if change.uploads else ():
             places = (entry.path, writing.layout.clip(entry.id, not entry.kept))

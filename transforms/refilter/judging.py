@@ -5,11 +5,11 @@ rule rejects each clip, by what was measured of it.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
-from finecut.io.dataset.output import Entry
+from finecut.io.dataset.output import Entry, NoDataset, Output
 from finecut.io.layout import Layout, chunk_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import from_json
@@ -88,9 +88,14 @@ def read_document(path: str, must: Mapping[str, Shape]) -> Document | None:
         said = read_json(path)
     except BadDocument as error:
         raise OutOfReach(f"{error} (see finecut verify)") from error
-    for fault, should in () if said is None else faults(said, must):
-        raise OutOfReach(f"{path} {fault}, but {should} (see finecut verify)")
+    if said is not None:
+        _refuse_faults(path, said, must)
     return said
+
+
+def _refuse_faults(path: str, said: Mapping[str, Any], must: Mapping[str, Shape]) -> None:
+    for fault, should in faults(said, must):
+        raise OutOfReach(f"{path} {fault}, but {should} (see finecut verify)")
 
 
 def judged_anew(entry: Entry, stages: Sequence[Stage], drops: Set[str]) -> Verdict:
@@ -236,6 +241,8 @@ def read_change(relative: str, writing: Writing) -> Change | None:
 
 def read_clips(clips: Sequence[str], chunk: str, writing: Writing) -> list[Entry]:
     """What documents say of these clips."""
+    if writing.layout.packed:
+        return _packed_clips(clips, chunk, writing)
 
     def read(clip: str) -> Entry:
         document = read_document(writing.layout.meta(clip), CLIP)
@@ -246,6 +253,19 @@ def read_clips(clips: Sequence[str], chunk: str, writing: Writing) -> list[Entry
 
     remote = shelf.is_remote(writing.layout.root)
     return list(in_order(read, clips, writing.threads) if remote else map(read, clips))
+
+
+def _packed_clips(clips: Sequence[str], chunk: str, writing: Writing) -> list[Entry]:
+    """The same, of documents in the table of their chunk."""
+    output, path = Output(writing.layout), writing.layout.pack_table(chunk)
+    try:
+        there = output.pack(chunk) if clips else {}
+        entries = [output.packed_entry(clip, True, chunk, there) for clip in clips]
+    except NoDataset as error:
+        raise OutOfReach(f"{error} (see finecut verify)") from error
+    for entry in entries:
+        _refuse_faults(f"the document of {entry.id} in {path}", entry.document, CLIP)
+    return [replace(entry, kept="filtered_by" not in entry.document) for entry in entries]
 
 
 def overlapping(entries: Iterable[Entry]) -> bool:

@@ -86,7 +86,8 @@ def clip_rewritten(
     _forget(said, "models", models)
     said["clip_location"] = _moved(entry, kept, layout)
     said["valid"] = kept and has_file(said) and not said.get("errors")
-    return replace(entry, kept=kept, path=layout.clip(entry.id, kept), document=said)
+    path = entry.path if entry.is_packed else layout.clip(entry.id, kept)
+    return replace(entry, kept=kept, path=path, document=said)
 
 
 def _found_by(model: str) -> str | None:

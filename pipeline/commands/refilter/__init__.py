@@ -112,6 +112,7 @@ class Refilter(DatasetCommand[RefilterOptions, "Done"]):
         ),
     )
     Options = RefilterOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.refilter.work:refilter_dataset"
 
     def tell(self, result: Done, _seconds: float) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, NamedTuple
 
+from finecut.io.dataset.arrangement import found
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
@@ -255,7 +256,7 @@ def _other_list(options: Options, why: str) -> OptionError:
 
 def refiltering_of(root: str, run: str, new: Made, runs: Sequence[Run]) -> Refiltering:
     options = new.options
-    layout = Layout(root, options.shard_prefix)
+    layout = found(Layout(root, options.shard_prefix))
     return Refiltering(
         Writing(
             layout,

@@ -68,7 +68,7 @@ NAMED: Final = 10
 def refilter_dataset(command: Refilter) -> Done:
     """Show what would come of it, and do it."""
     options = command.options
-    output = Output.at(options.dataset)
+    output = Output.at(options.dataset, packs=True)
     runs = list(runs_of(output.layout))
     base = base_of(output, runs)
     new = renewed(base, options)

@@ -19,7 +19,6 @@ from finecut.io.dataset.arrangement import OtherArrangement, PackedDataset
 from finecut.io.dataset.output import NoDataset, Output, Place
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.packs import PackTable
-from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.summary import SummaryOptions, SumUp
 from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
@@ -222,7 +221,7 @@ def test_commands_that_read_files_say_so(packed: Path) -> None:
     said = f"finecut unpack {packed} --output FOLDER"
     with pytest.raises(PackedDataset, match=said):
         Output.at(str(packed))
-    for options in (VerifyOptions, RefilterOptions):
+    for options in (VerifyOptions,):
         with pytest.raises(PackedDataset, match=said):
             performed(options(dataset=str(packed), quiet=True))
 

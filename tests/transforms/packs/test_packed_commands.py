@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from arranged import Both, both, curate, tree
+from arranged import Both, both, curate, tree, unpacked
 from performing import performed
 
+from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.report import ReportOptions
 from finecut.pipeline.commands.shard import ShardOptions
 
@@ -90,3 +92,39 @@ def test_a_page_shows_the_same(made: Both, packed: Path, tmp_path: Path, catalog
 def test_a_run_that_packs_makes_its_page(made: Both, tmp_path: Path) -> None:
     ran = curate(made.films, tmp_path / "output", layout="packed", no_report=False)
     assert ran.report == f"open: {tmp_path}/output/report/index.html"
+
+
+# ── refilter ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def refilter(dataset: Path, rule: str) -> dict[str, bytes]:
+    """What lies there when this rule judges; archives apart, which nothing may change."""
+    before = {path.name: path.read_bytes() for path in dataset.glob("packs/*.tar")}
+    options = RefilterOptions(str(dataset), keep=(rule,), yes=True, quiet=True)
+    assert performed(options) == 0
+    assert {path.name: path.read_bytes() for path in dataset.glob("packs/*.tar")} == before
+    return tree(dataset)
+
+
+def test_a_verdict_is_a_column(made: Both, packed: Path, tmp_path: Path) -> None:
+    """Stricter rules, and back again: unpacked, it is what refiltering files leads to."""
+    shutil.copytree(made.files, made.made)
+    rule = middle_of(made.files)
+    expected = refilter(made.made, rule)
+    made.made.rename(tmp_path / "files")
+    assert sum(name.startswith("filtered_clips/") for name in expected) == 3
+    packed = packed.rename(made.made)
+    table = next(made.made.glob("packs/*.parquet"))
+    refilter(packed, rule)
+    found = tree(unpacked(packed, tmp_path / "unpacked"))
+    packed.rename(tmp_path / "packed")
+    assert table.name in {path.name for path in (tmp_path / "packed/packs").iterdir()}
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+def middle_of(dataset: Path) -> str:
+    """A rule that some clips that are kept break."""
+    rows = pq.read_table(dataset / "catalogue").to_pylist()
+    scores = sorted(row["motion_global_mean"] for row in rows if row["verdict"] == "kept")
+    return f"motion>{scores[len(scores) // 2 - 1]!r}"

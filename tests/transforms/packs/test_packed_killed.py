@@ -162,3 +162,27 @@ def test_replacing_a_finished_video_may_be_killed(runs: Runs, films: Path, tmp_p
         assert torn_promises(output) == [], said
         runs.run(wanted, output)
         assert differences(tree(output), whole) + staged(output) == [], said
+
+
+@pytest.mark.xdist_group("faults")
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 11])
+def test_a_refiltering_may_be_killed_anywhere(
+    every: int, runs: Runs, films: Path, tmp_path: Path
+) -> None:
+    """The table of a chunk is replaced in one step, and the same command does the rest."""
+    output, before = tmp_path / "out", tmp_path / "before"
+    runs.run(choices(films, motion_filter="score-only"), output)
+    shutil.copytree(output, before)
+    options = {"keep": ("motion>=1",), "yes": True, "quiet": True, "workers": 1}
+    points = runs.refilter(options, output)
+    whole = tree(output)
+    wrong = []
+    for place in range(1, len(points) + 1)[1::every]:
+        shutil.rmtree(output)
+        shutil.copytree(before, output)
+        runs.refilter(options, output, place)
+        found = torn_promises(output) if (output / "processed_clip_chunks").exists() else []
+        runs.refilter(options, output)
+        found += differences(tree(output), whole) + staged(output) + torn_promises(output)
+        wrong += [f"{place}, about {points[place - 1]}: {found}"] if found else []
+    assert wrong == []
