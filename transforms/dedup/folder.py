@@ -50,7 +50,7 @@ LIKENESS_SCHEMA: Final = pa.schema(
     ]
 )
 #: Counts up when the same tables and options make other clusters or pairs than they used to.
-FORM: Final = 1
+FORM: Final = 2
 
 #: What dedup writes in folders of its own; nothing else in them is ever touched.
 OURS: Final = {
@@ -213,7 +213,7 @@ def digest_of(tables: Sequence[str], clustering: Clustering) -> str:
     c = clustering
     text = json.dumps(
         [
-            [FORM, c.clusters, c.probes, c.seed, c.piece_rows, c.facts],
+            [FORM, c.clusters, c.probes, c.seed, c.piece_rows, c.facts, c.catalogue is not None],
             sorted(_versions(c.tables, tables).items()),
         ],
         sort_keys=True,

@@ -60,11 +60,12 @@ class DedupOptions(DatasetOptions):
         "default EPS is then smaller.",
     )
     which_to_keep: str = option(
-        "hard",
+        "best",
         LIKENESS,
-        "Which of several duplicates stays: the one farthest from the centre of its cluster "
-        "(hard), the nearest (easy), or a random one.",
-        choices=("hard", "easy", "random"),
+        "Which of several duplicates stays: the best copy (most pixels, then most bits for each, "
+        "then the longest, as the catalogue has them), the one farthest from the centre of its "
+        "cluster (hard), the nearest (easy), or a random one.",
+        choices=("best", "hard", "easy", "random"),
     )
     seed: int = option(42, LIKENESS, "Seed for samples and random choices.", metavar="N", least=0)
     clusters: int = option(

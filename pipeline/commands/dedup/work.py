@@ -26,6 +26,7 @@ from finecut.pipeline.commands.chosen import embedder_chosen
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.weather import sentence_of
+from finecut.transforms.catalogue.compact import is_complete
 from finecut.transforms.dedup.clusters import Clustering
 from finecut.transforms.dedup.duplicates import Dedup
 from finecut.transforms.dedup.folder import (
@@ -45,6 +46,7 @@ from finecut.transforms.option import LITE
 from finecut.transforms.registry import is_dataset_folder
 
 STAY: Final = {
+    "best": "best ones",
     "hard": "least typical ones",
     "easy": "most typical ones",
     "random": "randomly chosen ones",
@@ -110,6 +112,9 @@ def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[st
     if deduping.clips is None:
         why = facts.get("why_not", "")
         frames = f"not compared ({why}): vectors alone decided, with --eps {d.eps:g}"
+    stay = STAY[facts["which_to_keep"]]
+    if facts["which_to_keep"] == "best" and deduping.clustering.catalogue is None:
+        stay = "first ones by id, since no catalogue says which are best,"
     saved = "" if d.seconds is None else f", {d.seconds:.1f} s of video"
     reused = "; the clusters and pairs of the last run were used again" if deduping.again else ""
     lines = lines_of(
@@ -118,7 +123,7 @@ def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[st
             f"{count_of(d.clusters, 'cluster')}",
             f"pairs    {d.pairs} with a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
             f"frames   {frames}",
-            f"groups   {d.groups} (the {STAY[facts['which_to_keep']]} of each group stay); "
+            f"groups   {d.groups} (the {stay} of each group stay); "
             f"{d.removed} of {count_of(d.items, 'clip')} to leave out{saved}",
             (d.carried, f"already  {d.carried} rejected as duplicates since the last run"),
             (
@@ -200,6 +205,7 @@ def planned(command: FindDuplicates) -> Deduping:
         keep=options.which_to_keep,
         seed=options.seed,
         facts=tuple(sorted(facts.items())),
+        catalogue=layout if output is not None and is_complete(layout) else None,
     )
     notes = {
         "vectors_of": algorithm or folder,
