@@ -37,7 +37,7 @@ from finecut.transforms.dedup.by_key import (
     rows_of,
 )
 from finecut.transforms.dedup.clusters import PAIR_SCHEMA, Indices, Settled
-from finecut.transforms.dedup.folder import LIKENESS, LIKENESS_SCHEMA, Deduping, table_at
+from finecut.transforms.dedup.folder import LIKENESS, LIKENESS_SCHEMA, PICTURES, Deduping, table_at
 from finecut.transforms.dedup.pictures import MOST, RATE, SIDE, Thumbnails, likeness
 
 #: Pairs that are compared in one go, and clips that are looked at.
@@ -71,11 +71,11 @@ class Seen(NamedTuple):
 
 
 def known(path: str, deduping: Deduping, settled: Settled) -> Iterator[Keyed]:
-    """What a file of an earlier run says of the same clips; what it could not see is looked for
-    again.
+    """What a file of an earlier run says of the same clips; what it could not see, or saw in
+    another way, is looked at again.
     """
     table = table_at(path, LIKENESS_SCHEMA) or LIKENESS_SCHEMA.empty_table()
-    said = table.filter(pc.is_valid(pc.field("same")))
+    said = table.filter(pc.is_valid(pc.field("same")) & (pc.field("by") == PICTURES))
     name = path.rsplit("/", 1)[-1]
     yield from lay(said, "first", KNOWN, place_of(f"known/{name}", deduping, settled))
 
@@ -171,10 +171,11 @@ def compare(batch: Keyed, deduping: Deduping, settled: Settled) -> Iterator[Keye
     for first, second in zip(*names, strict=True):
         one, other = (_thumbnails(_thumbnails_path(clip, deduping)) for clip in (first, second))
         count("pairs compared")
-        row: dict[str, Any] = {"first": first, "second": second}
+        row: dict[str, Any] = {"first": first, "second": second, "by": PICTURES}
         if one is not None and other is not None:
             found = likeness(one, other)
             row |= {"same": found.same, "shown": found.shown, "changes": found.changes}
+            row["how"] = ", ".join(found.how) if found.same else None
         rows.append(row)
     place = place_of(f"likeness/{bucket}_{part.offset}", deduping, settled)
     yield from lay_here(pa.Table.from_pylist(rows, LIKENESS_SCHEMA), bucket, ANSWER, place)

@@ -47,8 +47,14 @@ LIKENESS_SCHEMA: Final = pa.schema(
         ("same", pa.bool_()),
         ("shown", pa.float32()),
         ("changes", pa.float32()),
+        #: What sets the two apart otherwise ("mirrored, cropped"); of clips that are the same.
+        ("how", pa.string()),
+        #: What compared them: other pictures, or another model, may say something else.
+        ("by", pa.string()),
     ]
 )
+#: Counts up when the same pictures would be compared in another way.
+PICTURES: Final = "pictures 2"
 #: Counts up when the same tables and options make other clusters or pairs than they used to.
 FORM: Final = 2
 

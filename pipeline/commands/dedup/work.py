@@ -42,7 +42,7 @@ from finecut.transforms.dedup.folder import (
     summary_of,
     withdraw,
 )
-from finecut.transforms.option import LITE
+from finecut.transforms.dedup.thresholds import threshold_of
 from finecut.transforms.registry import is_dataset_folder
 
 STAY: Final = {
@@ -167,10 +167,6 @@ def progress_line(counts: Mapping[str, int], _seconds: float, ended: bool) -> st
 
 # ── planning ──────────────────────────────────────────────────────────────────────────────────────
 
-#: How far apart duplicates may be when their pictures are compared as well, and when only vectors
-#: decide. The first line was measured; the others are careful guesses.
-EPS: Final = {LITE: (0.3, 0.1)}
-OTHER_EPS: Final = (0.2, 0.05)
 #: Pairs of a lower cosine are not kept, so no larger eps comes without comparing again.
 FLOOR: Final = 0.7
 
@@ -194,7 +190,8 @@ def planned(command: FindDuplicates) -> Deduping:
     root = shelf.absolute(options.into or layout.dedup())
     _refuse_foreign(root)
     confirms = not options.no_confirm and shelf.exists(layout.clips())
-    usual = usual_eps(facts.get("algorithm", algorithm or ""), confirms)
+    threshold = threshold_of(facts.get("algorithm", algorithm or ""))
+    usual = threshold.confirmed if confirms else threshold.alone
     eps = usual if options.eps is None else options.eps
     clustering = Clustering(
         shelf_in(root, command.fence),
@@ -215,6 +212,7 @@ def planned(command: FindDuplicates) -> Deduping:
         "probes": str(options.probes),
         "floor": f"{clustering.floor:g}",
         "confirmed_by_pictures": "yes" if confirms else "no",
+        "eps_rests_on": threshold.measured if options.eps is None else "--eps",
     }
     if not confirms:
         notes["why_not"] = "--no-confirm" if options.no_confirm else "the dataset has no clips/"
@@ -268,16 +266,6 @@ def _check_into(options: DedupOptions, layout: Layout, tables: str) -> None:
             f"made of, and finecut dedup writes tables of its own: write another folder, or leave "
             f"it out ({layout.dedup()})"
         )
-
-
-def usual_eps(algorithm: str, confirms: bool) -> float:
-    """How far apart duplicates of these vectors may be, if nobody says.
-
-    >>> usual_eps("efficientnet-lite0", confirms=True), usual_eps("cosmos-embed1-224p", False)
-    (0.3, 0.05)
-    """
-    confirmed, believed = EPS.get(algorithm, OTHER_EPS)
-    return confirmed if confirms else believed
 
 
 def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | None]:
