@@ -4,7 +4,7 @@
   const AT_ONCE = 20;
   const STRIP = 24;
   /* What sets a copy apart, in the order of its bits. */
-  const HOW = ["mirrored", "with bars", "cropped", "with a logo", "shifted in time"];
+  const HOW = ["mirrored", "with bars", "cropped", "with a logo", "shifted in time", "by the model"];
   let groups = null;
   let byRow = null;
 

@@ -26,7 +26,7 @@ FEW_VECTORS: Final = 4096
 
 
 #: What may set two copies apart, as ``duplicates.js`` knows it.
-HOW: Final = ("mirrored", "bars", "cropped", "logo", "later")
+HOW: Final = ("mirrored", "bars", "cropped", "logo", "later", "model")
 #: Of a pair whose pictures nobody has compared.
 UNCOMPARED: Final = (0, 0, 0)
 

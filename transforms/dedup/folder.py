@@ -51,6 +51,8 @@ LIKENESS_SCHEMA: Final = pa.schema(
         ("how", pa.string()),
         #: What compared them: other pictures, or another model, may say something else.
         ("by", pa.string()),
+        #: How alike a model for copies finds the two, where it was asked.
+        ("model", pa.float32()),
     ]
 )
 #: Counts up when the same pictures would be compared in another way.
@@ -85,6 +87,9 @@ class Deduping:
     ranked: bool = False
     #: What tells tables and options apart that make other clusters.
     digest: str = ""
+    #: A model for copies (an ONNX file) that is asked as well, and its digest; none if empty.
+    model: str = ""
+    model_digest: str = ""
     #: What is written down with the figures.
     told: tuple[tuple[str, str], ...] = ()
     #: A table of more rows than this is a folder of files.
@@ -94,6 +99,11 @@ class Deduping:
 
     def path(self, name: str) -> str:
         return self.clustering.path(name)
+
+    @property
+    def by(self) -> str:
+        """What compares clips: what others found is not used again."""
+        return f"{PICTURES}, model {self.model_digest}" if self.model else PICTURES
 
     def files(self, folder: str) -> list[str]:
         """What dedup wrote in one of its folders."""

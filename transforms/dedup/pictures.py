@@ -44,7 +44,7 @@ VIEWS: Final = ((0.0, 0.0, 0.0), *product(CROPS, PLACES, PLACES))
 SHOWN, CHANGES = 0.9, 0.65
 #: What changes has to be more alike where it is no more than that share of what is shown: all
 #: clips of that camera show the same otherwise.
-STILL, CHANGES_OF_A_STILL_CAMERA = 0.25, 0.78
+STILL, CHANGES_OF_A_STILL_CAMERA = 0.25, 0.74
 #: Where no square changes more (levels of grey, standard deviation), what is shown has to be so
 #: alike. Noise and encoders make it 1 to 3, whatever moves 15 and more.
 QUIET, SHOWN_QUIETLY = 4.0, 0.95
@@ -131,6 +131,10 @@ class Way(NamedTuple):
         return tuple(word for word, is_so in said.items() if is_so)
 
 
+#: Nothing was done to either.
+PLAIN: Final = Way(0.0, 0, 0, mirrored=False, trimmed=False)
+
+
 class Thumbnails:
     """A clip, ready to be compared; views with cut edges are made when they are asked for."""
 
@@ -194,7 +198,11 @@ def likeness(one: Thumbnails, other: Thumbnails) -> Likeness:
     best = _aligned(one.view(0), other.view(0), calm)
     if best.same:
         return best
-    for way in _ways(one, other):
+    ways = _ways(one, other)
+    # Of a pale picture a logo may be most; what changes agrees in spite of it.
+    if best.changes >= CHANGES and not any(way[1:] == PLAIN[1:] for way in ways):
+        ways = [PLAIN, *ways]
+    for way in ways:
         a, b = one.view(way.one, way.trimmed), other.view(way.other, way.trimmed)
         b = _flipped(b) if way.mirrored else b
         best = max(best, _with(_aligned(a, b, calm), way.how), key=_rank)

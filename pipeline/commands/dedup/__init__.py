@@ -49,7 +49,7 @@ class DedupOptions(DatasetOptions):
         "Clips are duplicates if their vectors have a cosine of at least 1 - EPS and their "
         "pictures agree.",
         metavar="EPS",
-        shown="depends on the model; 0.3 for efficientnet-lite0",
+        shown="depends on the model; 0.4 for efficientnet-lite0",
         least=0,
         most=1,
     )
@@ -58,6 +58,14 @@ class DedupOptions(DatasetOptions):
         LIKENESS,
         "Decide by the vectors alone, without comparing the pictures of similar clips; the "
         "default EPS is then smaller.",
+    )
+    confirm_model: str = option(
+        "",
+        LIKENESS,
+        "Also ask this model for copies (an ONNX file such as SSCD) about close pairs whose "
+        "pictures do not agree.",
+        metavar="FILE",
+        shown="none",
     )
     which_to_keep: str = option(
         "best",
@@ -90,6 +98,11 @@ class DedupOptions(DatasetOptions):
             yield (
                 "--algorithm does nothing with --embeddings, which already names the folder: "
                 "leave it out"
+            )
+        if self.confirm_model and self.no_confirm:
+            yield (
+                "--confirm-model does nothing with --no-confirm, which compares no clips: leave "
+                "one of them out"
             )
 
 

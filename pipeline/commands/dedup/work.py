@@ -28,6 +28,7 @@ from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.weather import sentence_of
 from finecut.transforms.catalogue.compact import is_complete
 from finecut.transforms.dedup.clusters import Clustering
+from finecut.transforms.dedup.descriptors import NoDescriber, digest_of_model
 from finecut.transforms.dedup.duplicates import Dedup
 from finecut.transforms.dedup.folder import (
     STATE,
@@ -187,6 +188,7 @@ def planned(command: FindDuplicates) -> Deduping:
             "vectors, with the columns id and embedding"
         )
     facts = _facts(tables[0])
+    model, digest = _model(options)
     root = shelf.absolute(options.into or layout.dedup())
     _refuse_foreign(root)
     confirms = not options.no_confirm and shelf.exists(layout.clips())
@@ -223,6 +225,8 @@ def planned(command: FindDuplicates) -> Deduping:
             clips=layout if confirms else None,
             dataset=None if output is None else layout,
             digest=digest_of(tables, clustering),
+            model=model,
+            model_digest=digest,
             told=tuple(sorted(notes.items())),
         )
     )
@@ -236,6 +240,17 @@ def _output(options: DedupOptions) -> Output | None:
         if options.embeddings:
             return None
         raise
+
+
+def _model(options: DedupOptions) -> tuple[str, str]:
+    """The model that is asked as well, and its digest; nothing if there is none."""
+    if not options.confirm_model:
+        return "", ""
+    path = shelf.absolute(options.confirm_model)
+    try:
+        return path, digest_of_model(path)
+    except NoDescriber as error:
+        raise OptionError(f"--confirm-model {options.confirm_model} {error}") from error
 
 
 def _refuse_foreign(root: str) -> None:
