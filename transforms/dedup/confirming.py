@@ -153,12 +153,15 @@ def _look(clip: str, deduping: Deduping) -> bool:
         return False  # no id of ours: it would lead elsewhere
     path = layout.clip(clip)
 
+    # What is wrong with the model is not the clip's fault.
+    describer = describer_at(deduping.model, deduping.model_digest) if deduping.model else None
+
     def seen() -> list[bytes]:
         with shelf.open_source(path) as file:
             found = [thumbnails(file, RATE, MOST, SIDE).tobytes()]
-        if deduping.model:
+        if describer is not None:
             with shelf.open_source(path) as file:
-                found.append(described(file, describer_at(deduping.model, deduping.model_digest)))
+                found.append(described(file, describer))
         return found
 
     data = attempted(seen)

@@ -97,7 +97,7 @@ def describer_at(path: str, digest: str) -> Describer:
     """
     data = shelf.read(path)
     if _digest(data) != digest:
-        raise NoDescriber("was replaced while dedup was running: start it again")
+        raise NoDescriber(f"{path} was replaced while dedup was running: start it again")
     return Describer(data)
 
 

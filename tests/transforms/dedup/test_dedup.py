@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import copies
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -469,6 +470,10 @@ ALTERED: dict[str, tuple[Alter, int, float]] = {
     "cropped more": (cropped(0.1), 26, 0.0),
     "coloured": (coloured, 26, 0.0),
     "later": (alike_but_for_the_file, 26, 0.5),
+    "cropped most": (cropped(0.15), 26, 0.0),
+    "mirrored": (lambda picture: picture[:, ::-1], 26, 0.0),
+    "letterboxed": (lambda picture: copies.barred(picture[None], down=True)[0], 26, 0.0),
+    "signed": (lambda picture: copies.signed(picture[None])[0], 26, 0.0),
 }
 
 
@@ -752,6 +757,23 @@ def test_who_cannot_be_looked_at_is_not_removed(dataset: Path, tmp_path: Path) -
     assert found.removed == 3
     mended, found = dedup(DedupOptions(dataset=str(output), into=str(into)))
     assert (mended.again, found.unseen, found.removed) == (True, 0, 4)
+
+
+@pytest.mark.slow
+def test_workers_change_nothing_and_what_was_compared_is_not_looked_at_again(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """With pictures, and the best copies as the catalogue has them."""
+    output = tmp_path / "output"
+    shutil.copytree(dataset / "output", output)
+    for workers in (1, 2):
+        dedup(DedupOptions(dataset=str(output), into=str(tmp_path / f"{workers}"), workers=workers))
+    assert differences(tree(tmp_path / "1"), tree(tmp_path / "2")) == []
+    for clip in (output / "clips").rglob("*.mp4"):
+        clip.write_bytes(b"")
+    plan = DedupOptions(dataset=str(output), into=str(tmp_path / "1"), which_to_keep="random")
+    deduping, found = dedup(plan)
+    assert (deduping.again, found.unseen, found.removed) == (True, 0, 4)
 
 
 def test_the_list_is_part_of_the_configuration(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from finecut.transforms.dedup.descriptors import (
     NoDescriber,
     agreement,
     described,
+    describer_at,
     digest_of_model,
     rows_in,
 )
@@ -88,6 +89,14 @@ def test_what_is_no_model_is_said_in_a_sentence(
         path.write_bytes(data)
     with pytest.raises(NoDescriber, match=told):
         digest_of_model(str(path))
+
+
+def test_a_model_that_was_replaced_is_not_taken_for_the_first(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "m.onnx")
+    digest = digest_of_model(model)
+    tiny_model(tmp_path / "m.onnx", seed=1)
+    with pytest.raises(NoDescriber, match=r"m\.onnx was replaced"):
+        describer_at(model, digest)
 
 
 def test_a_model_of_other_inputs_is_refused(tmp_path: Path) -> None:
