@@ -111,6 +111,10 @@ bench: $(STAMP) ## Measure speed and memory beside the least possible (QUICK=1: 
 
 VECTORS ?=
 
+.PHONY: bench-copies
+bench-copies: $(STAMP) ## Measure how well finecut dedup tells copies from look-alikes (FILMS=folder adds real ones)
+	$(BIN)/python benchmarks/copies.py $(if $(FILMS),--films $(FILMS))
+
 .PHONY: bench-dedup
 bench-dedup: $(STAMP) ## Measure what finecut dedup finds and costs (five minutes)
 	$(BIN)/python benchmarks/duplicates.py $(if $(VECTORS),--vectors $(VECTORS))

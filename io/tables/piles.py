@@ -32,6 +32,8 @@ class Rows(NamedTuple):
     distances: NDArray[np.float32]
     #: Whether the row is at home in the cluster it lies in.
     home: NDArray[np.bool_]
+    #: The larger, the better the clip; 0 where nobody knows.
+    merits: NDArray[np.uint64]
 
     def take(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> "Rows":
         return Rows._make(column[which] for column in self)
@@ -53,6 +55,7 @@ def to_bytes(rows: Rows) -> bytes:
             "vector": vectors,
             "distance": pa.array(rows.distances, pa.float32()),
             "home": pa.array(rows.home, pa.bool_()),
+            "merit": pa.array(rows.merits, pa.uint64()),
         }
     )
     sink = pa.BufferOutputStream()
@@ -64,12 +67,13 @@ def to_bytes(rows: Rows) -> bytes:
 def from_bytes(data: bytes) -> Rows:
     """What :func:`to_bytes` made a slice of."""
     [batch] = pa.ipc.open_stream(data)
-    ids, vectors, distances, home = batch.columns
+    ids, vectors, distances, home, merits = batch.columns
     return Rows(
         np.array(ids.to_pylist(), np.str_),
         vectors.values.to_numpy().reshape(len(batch), -1),
-        distances.to_numpy(),
-        home.to_numpy(zero_copy_only=False),
+        distances=distances.to_numpy(),
+        home=home.to_numpy(zero_copy_only=False),
+        merits=merits.to_numpy(),
     )
 
 

@@ -27,6 +27,12 @@ MOST_VECTORS: Final = 1_000_000_000
 FEW_VECTORS: Final = 4096
 
 
+#: What may set two copies apart, as ``duplicates.js`` knows it.
+HOW: Final = ("mirrored", "bars", "cropped", "logo", "later", "model")
+#: Of a pair whose pictures nobody has compared.
+UNCOMPARED: Final = (0, 0, 0)
+
+
 class Rows:
     """Where each clip is in the page's columns: sixteen bytes and a number for each."""
 
@@ -53,29 +59,43 @@ class Rows:
         return None
 
 
+class Member(NamedTuple):
+    """A clip of a group."""
+
+    row: int
+    kept: bool
+    cosine: float
+    #: It, and the one that stays for it, the lesser id first.
+    pair: tuple[str, str]
+
+
 def write_duplicates(chunks: Writing, root: str, rows: Rows) -> int:
     """What ``finecut dedup`` found; the number of groups of look-alikes."""
-    members: dict[Any, list[tuple[int, bool, float]]] = {}
-    for group, clip, kept, cosine in _groups(f"{root}/dedup/groups.parquet"):
+    members: dict[Any, list[Member]] = {}
+    for group, clip, kept, kept_id, cosine in _groups(f"{root}/dedup/groups.parquet"):
         if (row := rows.of(clip)) is not None:
-            members.setdefault(group, []).append((row, bool(kept), number(cosine)))
+            pair = min(clip, str(kept_id)), max(clip, str(kept_id))
+            members.setdefault(group, []).append(Member(row, bool(kept), number(cosine), pair))
     groups = sorted(
         (some for some in members.values() if len(some) > 1),
-        key=lambda some: (-len(some), min(row for row, _, _ in some)),
+        key=lambda some: (-len(some), min(member.row for member in some)),
     )
     if groups:
         flat = [
             member
             for some in groups
-            for member in sorted(some, key=lambda one: (not one[1], -one[2], one[0]))
+            for member in sorted(some, key=lambda one: (not one.kept, -one.cosine, one.row))
         ]
+        whys = _whys(f"{root}/dedup/likeness.parquet", {one.pair for one in flat if not one.kept})
+        why = np.array([whys.get(member.pair, UNCOMPARED) for member in flat], "u1")
         chunks.add(
             "groups",
             {
                 "sizes": packed(np.array([len(some) for some in groups], "<u4")),
-                "row": packed(np.array([row for row, _, _ in flat], "<u4")),
-                "kept": packed(np.array([kept for _, kept, _ in flat], "u1")),
-                "cosine": packed(np.array([cosine for _, _, cosine in flat], "<f4")),
+                "row": packed(np.array([member.row for member in flat], "<u4")),
+                "kept": packed(np.array([member.kept for member in flat], "u1")),
+                "cosine": packed(np.array([member.cosine for member in flat], "<f4")),
+                "why": packed(why),
             },
         )
     return len(groups)
@@ -122,9 +142,29 @@ def _write_nearest(
         )
 
 
-def _groups(path: str) -> list[tuple[Any, str, bool, float]]:
+def _whys(path: str, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """Of these pairs: how alike their pictures are and what changes in them, in per cent, and what
+    sets them apart otherwise, a bit for each of :data:`HOW`.
+    """
+    found = {}
     try:
-        tables = tables_of(path, ["group", "id", "kept", "cosine"])
+        for table in tables_of(path, ["first", "second", "same", "shown", "changes", "how"]):
+            for first, second, same, *alike, how in zip(
+                *(column.to_pylist() for column in table.columns), strict=True
+            ):
+                if same and (first, second) in wanted:
+                    shown, changes = (round(100 * min(1, max(0, number(n)))) for n in alike)
+                    said = str(how or "").split(", ")
+                    bits = sum(1 << bit for bit, word in enumerate(HOW) if word in said)
+                    found[first, second] = (shown, changes, bits)
+    except (pa.ArrowException, OSError) as error:  # another program's, or of an earlier version
+        pass_on_outlasted(error)
+    return found
+
+
+def _groups(path: str) -> list[tuple[Any, str, bool, str, float]]:
+    try:
+        tables = tables_of(path, ["group", "id", "kept", "kept_id", "cosine"])
         columns = ((column.to_pylist() for column in table.columns) for table in tables)
         return [row for some in columns for row in zip(*some, strict=True)]
     except (pa.ArrowException, OSError) as error:  # another program's, or cut short

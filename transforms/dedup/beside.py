@@ -42,6 +42,12 @@ ENDS, NEAR, WANTED = "ends", "near", "wanted"
 #: The tag of how many pairs there are.
 PAIRS: Final = "pairs"
 
+#: The columns of a pair whose second becomes its first.
+SWAPPED: Final = (
+    *("second", "first", "cosine"),
+    *("second_distance", "first_distance", "second_merit", "first_merit"),
+)
+
 Places = tuple[tuple[int, int], ...]
 Bucket = tuple[int, Iterable[Part]]
 
@@ -60,10 +66,7 @@ class Beside(NamedTuple):
 
 def both_ways(pairs: pa.Table) -> pa.Table:
     """Each pair twice: with either of the two as the first."""
-    swapped = [
-        pairs.column(name)
-        for name in ("second", "first", "cosine", "second_distance", "first_distance")
-    ]
+    swapped = [pairs.column(name) for name in SWAPPED]
     return pa.concat_tables([pairs, pa.table(swapped, schema=PAIR_SCHEMA)])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from finecut.io.layout import Layout
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.parquet import PARQUET
 
@@ -152,6 +153,8 @@ PAIR_SCHEMA: Final = pa.schema(
         ("cosine", pa.float32()),
         ("first_distance", pa.float32()),
         ("second_distance", pa.float32()),
+        ("first_merit", pa.uint64()),
+        ("second_merit", pa.uint64()),
     ]
 )
 
@@ -169,11 +172,13 @@ class Clustering:
     probes: int = 4
     #: Pairs of a lower cosine are not kept.
     floor: float = 0.7
-    keep: str = "hard"
+    keep: str = "best"
     seed: int = 42
     piece_rows: int = PIECE_ROWS
     #: What is known of the vectors, for the metadata of the tables that hold them.
     facts: tuple[tuple[str, str], ...] = ()
+    #: The dataset whose catalogue says how good clips are; ``None``: nobody does.
+    catalogue: Layout | None = None
 
     def path(self, name: str) -> str:
         return f"{self.own.root}/{name}"

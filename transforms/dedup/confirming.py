@@ -36,9 +36,24 @@ from finecut.transforms.dedup.by_key import (
     read,
     rows_of,
 )
-from finecut.transforms.dedup.clusters import PAIR_SCHEMA, Indices, Settled
+from finecut.transforms.dedup.clusters import PAIR_SCHEMA, Floats, Indices, Settled
+from finecut.transforms.dedup.descriptors import (
+    ALIKE,
+    agreement,
+    described,
+    describer_at,
+    rows_in,
+)
 from finecut.transforms.dedup.folder import LIKENESS, LIKENESS_SCHEMA, Deduping, table_at
-from finecut.transforms.dedup.pictures import MOST, RATE, SIDE, Thumbnails, likeness
+from finecut.transforms.dedup.pictures import (
+    MOST,
+    RATE,
+    SIDE,
+    UNLIKE,
+    Likeness,
+    Thumbnails,
+    likeness,
+)
 
 #: Pairs that are compared in one go, and clips that are looked at.
 PAIRS_AT_ONCE, CLIPS_AT_ONCE = 2000, 100
@@ -71,11 +86,11 @@ class Seen(NamedTuple):
 
 
 def known(path: str, deduping: Deduping, settled: Settled) -> Iterator[Keyed]:
-    """What a file of an earlier run says of the same clips; what it could not see is looked for
-    again.
+    """What a file of an earlier run says of the same clips; what it could not see, or saw in
+    another way, is looked at again.
     """
     table = table_at(path, LIKENESS_SCHEMA) or LIKENESS_SCHEMA.empty_table()
-    said = table.filter(pc.is_valid(pc.field("same")))
+    said = table.filter(pc.is_valid(pc.field("same")) & (pc.field("by") == deduping.by))
     name = path.rsplit("/", 1)[-1]
     yield from lay(said, "first", KNOWN, place_of(f"known/{name}", deduping, settled))
 
@@ -138,21 +153,50 @@ def _look(clip: str, deduping: Deduping) -> bool:
         return False  # no id of ours: it would lead elsewhere
     path = layout.clip(clip)
 
-    def seen() -> bytes:
+    # What is wrong with the model is not the clip's fault.
+    describer = describer_at(deduping.model, deduping.model_digest) if deduping.model else None
+
+    def seen() -> list[bytes]:
         with shelf.open_source(path) as file:
-            return thumbnails(file, RATE, MOST, SIDE).tobytes()
+            found = [thumbnails(file, RATE, MOST, SIDE).tobytes()]
+        if describer is not None:
+            with shelf.open_source(path) as file:
+                found.append(described(file, describer))
+        return found
 
     data = attempted(seen)
     if isinstance(data, Exception):
         STRICT.pass_on(data, f"dedup was looking at {path}")
         LOG.info("not looked at: %s (%s)", path, data)
         return False
-    deduping.clustering.own.write(_thumbnails_path(clip, deduping), data)
+    for place, part in zip((_thumbnails_path, _rows_path), data, strict=False):
+        deduping.clustering.own.write(place(clip, deduping), part)
     return True
 
 
 def _thumbnails_path(clip: str, deduping: Deduping) -> str:
     return deduping.clustering.staged(f"looks/{clip[:2]}/{clip}")
+
+
+def _rows_path(clip: str, deduping: Deduping) -> str:
+    return f"{_thumbnails_path(clip, deduping)}.npy"
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _rows(path: str) -> Floats:
+    return rows_in(shelf.read(path))
+
+
+def _compared(found: Likeness, first: str, second: str, deduping: Deduping) -> dict[str, Any]:
+    """What is written down of two clips whose pictures are as alike as that."""
+    same, how, said = found.same, found.how, None
+    if deduping.model and not found.calm.still and found != UNLIKE:
+        one, other = (_rows(_rows_path(clip, deduping)) for clip in (first, second))
+        said = agreement(one, other)
+        if not same and said >= ALIKE:
+            same, how = True, ("model",)
+    row = {"same": same, "shown": found.shown, "changes": found.changes, "model": said}
+    return row | {"how": ", ".join(how) if same else None}
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -171,10 +215,9 @@ def compare(batch: Keyed, deduping: Deduping, settled: Settled) -> Iterator[Keye
     for first, second in zip(*names, strict=True):
         one, other = (_thumbnails(_thumbnails_path(clip, deduping)) for clip in (first, second))
         count("pairs compared")
-        row: dict[str, Any] = {"first": first, "second": second}
+        row: dict[str, Any] = {"first": first, "second": second, "by": deduping.by}
         if one is not None and other is not None:
-            found = likeness(one, other)
-            row |= {"same": found.same, "shown": found.shown, "changes": found.changes}
+            row |= _compared(likeness(one, other), first, second, deduping)
         rows.append(row)
     place = place_of(f"likeness/{bucket}_{part.offset}", deduping, settled)
     yield from lay_here(pa.Table.from_pylist(rows, LIKENESS_SCHEMA), bucket, ANSWER, place)

@@ -47,10 +47,18 @@ LIKENESS_SCHEMA: Final = pa.schema(
         ("same", pa.bool_()),
         ("shown", pa.float32()),
         ("changes", pa.float32()),
+        #: What sets the two apart otherwise ("mirrored, cropped"); of clips that are the same.
+        ("how", pa.string()),
+        #: What compared them: other pictures, or another model, may say something else.
+        ("by", pa.string()),
+        #: How alike a model for copies finds the two, where it was asked.
+        ("model", pa.float32()),
     ]
 )
+#: Counts up when the same pictures would be compared in another way.
+PICTURES: Final = "pictures 2"
 #: Counts up when the same tables and options make other clusters or pairs than they used to.
-FORM: Final = 1
+FORM: Final = 2
 
 #: What dedup writes in folders of its own; nothing else in them is ever touched.
 OURS: Final = {
@@ -79,6 +87,9 @@ class Deduping:
     ranked: bool = False
     #: What tells tables and options apart that make other clusters.
     digest: str = ""
+    #: A model for copies (an ONNX file) that is asked as well, and its digest; none if empty.
+    model: str = ""
+    model_digest: str = ""
     #: What is written down with the figures.
     told: tuple[tuple[str, str], ...] = ()
     #: A table of more rows than this is a folder of files.
@@ -88,6 +99,11 @@ class Deduping:
 
     def path(self, name: str) -> str:
         return self.clustering.path(name)
+
+    @property
+    def by(self) -> str:
+        """What compares clips: what others found is not used again."""
+        return f"{PICTURES}, model {self.model_digest}" if self.model else PICTURES
 
     def files(self, folder: str) -> list[str]:
         """What dedup wrote in one of its folders."""
@@ -213,7 +229,7 @@ def digest_of(tables: Sequence[str], clustering: Clustering) -> str:
     c = clustering
     text = json.dumps(
         [
-            [FORM, c.clusters, c.probes, c.seed, c.piece_rows, c.facts],
+            [FORM, c.clusters, c.probes, c.seed, c.piece_rows, c.facts, c.catalogue is not None],
             sorted(_versions(c.tables, tables).items()),
         ],
         sort_keys=True,

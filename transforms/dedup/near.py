@@ -135,14 +135,27 @@ def nearest_before(vectors: Floats) -> tuple[Indices, Floats]:
     )
 
 
-def ranked(distances: NDArray[np.floating], ids: NDArray[np.str_], keep: str, seed: int) -> Indices:
-    """What comes first is kept: ``hard`` the farthest from its centroid, ``easy`` the nearest.
+class Standing(NamedTuple):
+    """What rows are ranked by."""
+
+    ids: NDArray[np.str_]
+    #: From the centroid of each one's cluster.
+    distances: NDArray[np.floating]
+    #: The larger, the better the clip.
+    merits: NDArray[np.uint64]
+
+
+def ranked(rows: Standing, keep: str, seed: int) -> Indices:
+    """What comes first is kept: ``best`` the one of the highest merit, ``hard`` the farthest from
+    its centroid, ``easy`` the nearest.
 
     ``random`` draws by the id, so that the order of two does not depend on what else is there.
     """
     if keep == "random":
-        return np.lexsort((ids, lots(ids, seed)))
-    order = np.lexsort((ids, distances))
+        return np.lexsort((rows.ids, lots(rows.ids, seed)))
+    if keep == "best":
+        return np.lexsort((rows.ids, ~rows.merits))
+    order = np.lexsort((rows.ids, rows.distances))
     return order[::-1] if keep == "hard" else order
 
 
@@ -227,17 +240,22 @@ GROUP_SCHEMA: Final = pa.schema(
     ]
 )
 #: And by what they are ranked.
-RANKED_GROUPS: Final = GROUP_SCHEMA.append(pa.field("distance", pa.float32()))
+RANKED_GROUPS: Final = GROUP_SCHEMA.append(pa.field("distance", pa.float32())).append(
+    pa.field("merit", pa.uint64())
+)
 
 
 class Graph(NamedTuple):
     """Items that have near ones, by number in the order of their ids, and the pairs of them."""
 
-    ids: NDArray[np.str_]
-    distances: NDArray[np.float32]
+    standing: Standing
     pairs: Pairs
     #: In which row of its table each pair stands.
     rows: Indices
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        return self.standing.ids
 
 
 def graph_of(table: pa.Table) -> Graph:
@@ -246,13 +264,13 @@ def graph_of(table: pa.Table) -> Graph:
     Of pairs that stand there both ways, both are kept.
     """
     names, (first, second) = coded([table.column("first"), table.column("second")])
-    distances = np.empty(len(names), np.float32)
-    distances[first] = table.column("first_distance").to_numpy()
-    distances[second] = table.column("second_distance").to_numpy()
+    distances, merits = np.empty(len(names), np.float32), np.empty(len(names), np.uint64)
+    for which, name in ((first, "first"), (second, "second")):
+        distances[which] = table.column(f"{name}_distance").to_numpy()
+        merits[which] = table.column(f"{name}_merit").to_numpy()
     _, once = np.unique(first * len(names) + second, return_index=True)
     return Graph(
-        np.array(names.to_pylist(), np.str_),
-        distances,
+        Standing(np.array(names.to_pylist(), np.str_), distances, merits),
         Pairs(first[once], second[once], table.column("cosine").to_numpy()[once]),
         once,
     )
@@ -267,7 +285,7 @@ def inverse(order: Indices) -> Indices:
 
 def rank_of(graph: Graph, clustering: Clustering) -> Indices:
     """The place of each item in the one order of all items."""
-    return inverse(ranked(graph.distances, graph.ids, clustering.keep, clustering.seed))
+    return inverse(ranked(graph.standing, clustering.keep, clustering.seed))
 
 
 def closest(item: Indices, rank: Indices, cosine: Floats) -> NDArray[np.bool_]:
@@ -308,7 +326,8 @@ def verdict(graph: Graph, rank: Indices, eps: float) -> Verdict:
             "kept": stays[rows],
             "kept_id": graph.ids[done.kept[rows]].tolist(),
             "cosine": done.cosine[rows],
-            "distance": graph.distances[rows],
+            "distance": graph.standing.distances[rows],
+            "merit": graph.standing.merits[rows],
         },
         schema=RANKED_GROUPS,
     )
@@ -320,9 +339,10 @@ def in_order(groups_of: pa.Table, clustering: Clustering) -> pa.Table:
     if not len(groups_of):
         return GROUP_SCHEMA.empty_table()
     names, (ids, named) = coded([groups_of.column("id"), groups_of.column("group")])
-    distances = np.empty(len(names), np.float32)
+    distances, merits = np.empty(len(names), np.float32), np.empty(len(names), np.uint64)
     distances[ids] = groups_of.column("distance").to_numpy()
-    texts = np.array(names.to_pylist(), np.str_)
-    rank = inverse(ranked(distances, texts, clustering.keep, clustering.seed))
+    merits[ids] = groups_of.column("merit").to_numpy()
+    standing = Standing(np.array(names.to_pylist(), np.str_), distances, merits)
+    rank = inverse(ranked(standing, clustering.keep, clustering.seed))
     order = np.lexsort((rank[ids], rank[named]))
     return groups_of.take(pa.array(order)).select(GROUP_SCHEMA.names)

@@ -9,7 +9,7 @@ tables and never on the number of workers, so the same tables give the same byte
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
@@ -30,7 +30,7 @@ from finecut.transforms.dedup.clusters import (
     Settled,
     Slice,
 )
-from finecut.transforms.dedup.near import nearest_before, neighbours, ranked
+from finecut.transforms.dedup.near import Standing, nearest_before, neighbours, ranked
 from finecut.transforms.dedup.pieces import (
     fitted,
     laid,
@@ -42,6 +42,8 @@ from finecut.transforms.dedup.pieces import (
 )
 
 TROUBLES, POINTLESS = "troubles", "pointless"
+#: How the reference's tables are ranked where it has no such rule.
+REFERENCE: Final = {"best": "hard"}
 
 
 # ── comparing ────────────────────────────────────────────────────────────────────────────────────
@@ -75,6 +77,8 @@ def compared(piece: Piece, clustering: Clustering) -> Found:
             "cosine": near.cosine[order],
             "first_distance": rows.distances[first],
             "second_distance": rows.distances[second],
+            "first_merit": rows.merits[first],
+            "second_merit": rows.merits[second],
         },
         schema=PAIR_SCHEMA,
     )
@@ -107,12 +111,16 @@ def pairwise(cluster: tuple[int, int], clustering: Clustering) -> int:
     """The reference's table of a cluster (and how many pieces it has), from what lies on the shelf:
     for each item the nearest of those that are ranked before it. The number of its rows.
 
-    Of a cluster that was split, those of the same part.
+    Of a cluster that was split, those of the same part. The reference knows nothing of clips but
+    their vectors: it has no ``best``, and these tables are ranked as by ``hard`` then.
     """
     (centroid, number_of_pieces), parts = cluster, []
     for number in range(number_of_pieces):
         rows = _at_home(clustering.cluster(centroid, number))
-        rows = rows.take(ranked(rows.distances, rows.ids, clustering.keep, clustering.seed))
+        standing = Standing(rows.ids, rows.distances, rows.merits)
+        rows = rows.take(
+            ranked(standing, REFERENCE.get(clustering.keep, clustering.keep), clustering.seed)
+        )
         found, cosines = nearest_before(rows.vectors)
         parts.append(
             pa.table(
@@ -135,8 +143,9 @@ def _at_home(path: str) -> piles.Rows:
     return piles.Rows(
         np.array(table.column("id").to_pylist(), np.str_),
         vectors.reshape(len(table), -1),
-        table.column("cosine_dist_to_cent").to_numpy(),
-        np.ones(len(table), bool),
+        distances=table.column("cosine_dist_to_cent").to_numpy(),
+        home=np.ones(len(table), bool),
+        merits=np.zeros(len(table), np.uint64),
     )
 
 

@@ -41,7 +41,8 @@ from finecut.transforms.dedup.clusters import (
     nearest,
     normalised,
 )
-from finecut.transforms.dedup.near import lots, ranked
+from finecut.transforms.dedup.merits import merits_of
+from finecut.transforms.dedup.near import Standing, lots, ranked
 
 #: Tables are dealt in portions: at most that many in one, and at least that many portions.
 MOST_TABLES, LEAST_PORTIONS = 64, 8
@@ -96,7 +97,15 @@ def sampled(portion: Portion, clustering: Clustering) -> Sampled:
             continue  # it is named when it is laid down
         dimension, rows = width, rows + len(ids)
         nowhere = np.zeros(len(ids), np.float32)
-        part = piles.together([*lowest, piles.Rows(ids, vectors, nowhere, nowhere.astype(bool))])
+        # A sample is of vectors alone: the rest says nothing yet.
+        drawn = piles.Rows(
+            ids,
+            vectors,
+            distances=nowhere,
+            home=nowhere.astype(bool),
+            merits=nowhere.astype(np.uint64),
+        )
+        part = piles.together([*lowest, drawn])
         most = min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width)) // portion.of + 1
         lowest = [part.take(np.sort(np.argsort(lots(part.ids, SAMPLING), kind="stable")[:most]))]
     path = clustering.staged(f"sample/{portion.index}")
@@ -159,9 +168,11 @@ def laid(portion: Portion, clustering: Clustering, fit_all: Fitted) -> Laid:
     ):
         rows, nearest_of = zip(*pile, strict=True)
         path = clustering.staged(f"piles/{portion.index}_{number}")
-        result.slices += _laid_at(
-            np.concatenate(nearest_of), piles.together(list(rows)), path, clustering.own
-        )
+        together = piles.together(list(rows))
+        if clustering.catalogue is not None:
+            merits = merits_of(together.ids, portion.tables, clustering.catalogue)
+            together = together._replace(merits=merits)
+        result.slices += _laid_at(np.concatenate(nearest_of), together, path, clustering.own)
     count("vectors laid down", sum(slice_.home for slice_ in result.slices))
     return result
 
@@ -183,7 +194,13 @@ def _placed(
             "ij,ij->i", vectors.astype(np.float64), centroids[own[:, 0]], dtype=np.float64
         )
         yield (
-            piles.Rows(ids, vectors, (1 - cosines).astype(np.float32), np.ones(len(own), bool)),
+            piles.Rows(
+                ids,
+                vectors,
+                distances=(1 - cosines).astype(np.float32),
+                home=np.ones(len(own), bool),
+                merits=np.zeros(len(own), np.uint64),
+            ),
             own,
         )
 
@@ -335,8 +352,9 @@ def _leaders(slices: list[Slice], seed: int) -> piles.Rows:
 
 def rankings(rows: piles.Rows, seed: int) -> list[Indices]:
     """The rows in the order of each rule."""
-    hard = ranked(rows.distances, rows.ids, "hard", seed)
-    return [hard, hard[::-1], ranked(rows.distances, rows.ids, "random", seed)]
+    standing = Standing(rows.ids, rows.distances, rows.merits)
+    hard, best, drawn = (ranked(standing, keep, seed) for keep in ("hard", "best", "random"))
+    return [hard, hard[::-1], best, drawn]
 
 
 def opened(slices: Iterable[Slice]) -> Iterator[piles.Rows]:

@@ -1,12 +1,13 @@
 """Small pictures: of a film, for detectors of scenes; of a clip, to compare it and to preview it.
 
 watch         every frame, upright and tiny
-thumbnails    a few tiny grey ones, which tell whether two clips show the same
+thumbnails    a few tiny grey ones, which tell whether two clips show the same; colour_pictures are
+              larger, for models that tell it
 write_webp    some of a contact sheet as an animated WebP: the moving picture that every browser
               shows without a player
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -110,8 +111,43 @@ def thumbnails(
 
     At each moment the picture that is shown then: a slower film shows the same one twice.
     """
+    scalers = Scalers()
+
+    def draw(frame: av.VideoFrame) -> Bytes:
+        return plane(scalers(frame, side, side, "gray"), 0).copy()
+
+    return _at_moments(file, rate, most, draw=draw, limits=limits)
+
+
+def colour_pictures(
+    file: str | BinaryIO,
+    rate: int,
+    most: int,
+    *,
+    size: tuple[int, int],
+    limits: Limits = USUAL_LIMITS,
+) -> Bytes:
+    """The same in RGB, upright, and of this width and height."""
+    scalers, rare = Scalers(), dict[Stored, Upright]()
+
+    def draw(frame: av.VideoFrame) -> Bytes:
+        matrix = display_matrix(frame)
+        stored_size = size if matrix[0] else size[::-1]
+        return turned(pixels(scalers(_plain(frame, rare), *stored_size, "rgb24")), matrix).copy()
+
+    return _at_moments(file, rate, most, draw=draw, limits=limits)
+
+
+def _at_moments(
+    file: str | BinaryIO,
+    rate: int,
+    most: int,
+    *,
+    draw: Callable[[av.VideoFrame], Bytes],
+    limits: Limits,
+) -> Bytes:
     taken: list[Bytes] = []
-    scalers, first, last = Scalers(), Fraction(-1), Fraction(0)
+    first, last = Fraction(-1), Fraction(0)
     shown: Bytes | None = None
     with open_clip(file, limits) as (container, stream, clock):
         for seconds, frame in timed(container, stream, clock, limits):
@@ -123,7 +159,7 @@ def thumbnails(
                 if len(taken) == most:
                     return np.stack(taken)
             if Fraction(len(taken), rate) < last + Fraction(1, rate):
-                shown = plane(scalers(frame, side, side, "gray"), 0).copy()
+                shown = draw(frame)
         if shown is None:
             raise NoSheet("the clip shows no frame, so there is nothing to sample")
     # For how long the last one is shown, nobody knows.

@@ -49,7 +49,7 @@ class DedupOptions(DatasetOptions):
         "Clips are duplicates if their vectors have a cosine of at least 1 - EPS and their "
         "pictures agree.",
         metavar="EPS",
-        shown="depends on the model; 0.3 for efficientnet-lite0",
+        shown="depends on the model; 0.4 for efficientnet-lite0",
         least=0,
         most=1,
     )
@@ -59,12 +59,21 @@ class DedupOptions(DatasetOptions):
         "Decide by the vectors alone, without comparing the pictures of similar clips; the "
         "default EPS is then smaller.",
     )
-    which_to_keep: str = option(
-        "hard",
+    confirm_model: str = option(
+        "",
         LIKENESS,
-        "Which of several duplicates stays: the one farthest from the centre of its cluster "
-        "(hard), the nearest (easy), or a random one.",
-        choices=("hard", "easy", "random"),
+        "Also ask this model for copies (an ONNX file such as SSCD) about close pairs whose "
+        "pictures do not agree.",
+        metavar="FILE",
+        shown="none",
+    )
+    which_to_keep: str = option(
+        "best",
+        LIKENESS,
+        "Which of several duplicates stays: the best copy (most pixels, then most bits for each, "
+        "then the longest, as the catalogue has them), the one farthest from the centre of its "
+        "cluster (hard), the nearest (easy), or a random one.",
+        choices=("best", "hard", "easy", "random"),
     )
     seed: int = option(42, LIKENESS, "Seed for samples and random choices.", metavar="N", least=0)
     clusters: int = option(
@@ -89,6 +98,11 @@ class DedupOptions(DatasetOptions):
             yield (
                 "--algorithm does nothing with --embeddings, which already names the folder: "
                 "leave it out"
+            )
+        if self.confirm_model and self.no_confirm:
+            yield (
+                "--confirm-model does nothing with --no-confirm, which compares no clips: leave "
+                "one of them out"
             )
 
 

@@ -26,7 +26,9 @@ from finecut.pipeline.commands.chosen import embedder_chosen
 from finecut.pipeline.commands.dedup import DedupOptions, FindDuplicates
 from finecut.pipeline.options import OptionError
 from finecut.transforms.beam.weather import sentence_of
+from finecut.transforms.catalogue.compact import is_complete
 from finecut.transforms.dedup.clusters import Clustering
+from finecut.transforms.dedup.descriptors import NoDescriber, digest_of_model
 from finecut.transforms.dedup.duplicates import Dedup
 from finecut.transforms.dedup.folder import (
     STATE,
@@ -41,10 +43,11 @@ from finecut.transforms.dedup.folder import (
     summary_of,
     withdraw,
 )
-from finecut.transforms.option import LITE
+from finecut.transforms.dedup.thresholds import threshold_of
 from finecut.transforms.registry import is_dataset_folder
 
 STAY: Final = {
+    "best": "best ones",
     "hard": "least typical ones",
     "easy": "most typical ones",
     "random": "randomly chosen ones",
@@ -110,6 +113,9 @@ def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[st
     if deduping.clips is None:
         why = facts.get("why_not", "")
         frames = f"not compared ({why}): vectors alone decided, with --eps {d.eps:g}"
+    stay = STAY[facts["which_to_keep"]]
+    if facts["which_to_keep"] == "best" and deduping.clustering.catalogue is None:
+        stay = "first ones by id, since no catalogue says which are best,"
     saved = "" if d.seconds is None else f", {d.seconds:.1f} s of video"
     reused = "; the clusters and pairs of the last run were used again" if deduping.again else ""
     lines = lines_of(
@@ -118,7 +124,7 @@ def final_words(deduping: Deduping, deduped: Deduped, seconds: float) -> list[st
             f"{count_of(d.clusters, 'cluster')}",
             f"pairs    {d.pairs} with a cosine of at least {1 - d.eps:g} (--eps {d.eps:g})",
             f"frames   {frames}",
-            f"groups   {d.groups} (the {STAY[facts['which_to_keep']]} of each group stay); "
+            f"groups   {d.groups} (the {stay} of each group stay); "
             f"{d.removed} of {count_of(d.items, 'clip')} to leave out{saved}",
             (d.carried, f"already  {d.carried} rejected as duplicates since the last run"),
             (
@@ -162,10 +168,6 @@ def progress_line(counts: Mapping[str, int], _seconds: float, ended: bool) -> st
 
 # ── planning ──────────────────────────────────────────────────────────────────────────────────────
 
-#: How far apart duplicates may be when their pictures are compared as well, and when only vectors
-#: decide. The first line was measured; the others are careful guesses.
-EPS: Final = {LITE: (0.3, 0.1)}
-OTHER_EPS: Final = (0.2, 0.05)
 #: Pairs of a lower cosine are not kept, so no larger eps comes without comparing again.
 FLOOR: Final = 0.7
 
@@ -186,10 +188,12 @@ def planned(command: FindDuplicates) -> Deduping:
             "vectors, with the columns id and embedding"
         )
     facts = _facts(tables[0])
+    model, digest = _model(options)
     root = shelf.absolute(options.into or layout.dedup())
     _refuse_foreign(root)
     confirms = not options.no_confirm and shelf.exists(layout.clips())
-    usual = usual_eps(facts.get("algorithm", algorithm or ""), confirms)
+    threshold = threshold_of(facts.get("algorithm", algorithm or ""))
+    usual = threshold.confirmed if confirms else threshold.alone
     eps = usual if options.eps is None else options.eps
     clustering = Clustering(
         shelf_in(root, command.fence),
@@ -200,6 +204,7 @@ def planned(command: FindDuplicates) -> Deduping:
         keep=options.which_to_keep,
         seed=options.seed,
         facts=tuple(sorted(facts.items())),
+        catalogue=layout if output is not None and is_complete(layout) else None,
     )
     notes = {
         "vectors_of": algorithm or folder,
@@ -209,6 +214,7 @@ def planned(command: FindDuplicates) -> Deduping:
         "probes": str(options.probes),
         "floor": f"{clustering.floor:g}",
         "confirmed_by_pictures": "yes" if confirms else "no",
+        "eps_rests_on": threshold.measured if options.eps is None else "--eps",
     }
     if not confirms:
         notes["why_not"] = "--no-confirm" if options.no_confirm else "the dataset has no clips/"
@@ -219,6 +225,8 @@ def planned(command: FindDuplicates) -> Deduping:
             clips=layout if confirms else None,
             dataset=None if output is None else layout,
             digest=digest_of(tables, clustering),
+            model=model,
+            model_digest=digest,
             told=tuple(sorted(notes.items())),
         )
     )
@@ -232,6 +240,17 @@ def _output(options: DedupOptions) -> Output | None:
         if options.embeddings:
             return None
         raise
+
+
+def _model(options: DedupOptions) -> tuple[str, str]:
+    """The model that is asked as well, and its digest; nothing if there is none."""
+    if not options.confirm_model:
+        return "", ""
+    path = shelf.absolute(options.confirm_model)
+    try:
+        return path, digest_of_model(path)
+    except NoDescriber as error:
+        raise OptionError(f"--confirm-model {options.confirm_model} {error}") from error
 
 
 def _refuse_foreign(root: str) -> None:
@@ -262,16 +281,6 @@ def _check_into(options: DedupOptions, layout: Layout, tables: str) -> None:
             f"made of, and finecut dedup writes tables of its own: write another folder, or leave "
             f"it out ({layout.dedup()})"
         )
-
-
-def usual_eps(algorithm: str, confirms: bool) -> float:
-    """How far apart duplicates of these vectors may be, if nobody says.
-
-    >>> usual_eps("efficientnet-lite0", confirms=True), usual_eps("cosmos-embed1-224p", False)
-    (0.3, 0.05)
-    """
-    confirmed, believed = EPS.get(algorithm, OTHER_EPS)
-    return confirmed if confirms else believed
 
 
 def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | None]:

@@ -298,9 +298,18 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Curated:
         "kept_id": [kept[0], kept[0], kept[0], kept[1]],
         "cosine": [0.91, 1.0, 0.97, 1.0],
     }
+    likeness = {
+        "first": [min(kept[0], kept[3])],
+        "second": [max(kept[0], kept[3])],
+        "same": [True],
+        "shown": [0.934],
+        "changes": [0.871],
+        "how": ["mirrored, cropped"],
+    }
     without_catalogue(root)
     (root / "dedup").mkdir()
     pq.write_table(pa.table(groups), root / "dedup" / "groups.parquet")
+    pq.write_table(pa.table(likeness), root / "dedup" / "likeness.parquet")
     assert main(["report", str(root), "--quiet"]) == 0
     return made
 
@@ -1053,6 +1062,14 @@ def test_duplicates_neighbours_failures_and_runs_are_told(reader: Reader, page: 
         "97.0 % alike",
         "91.0 % alike",
     ]
+    facts = shown.locator("#duplicates .fact").all_text_contents()
+    assert [text for text in facts if "alike" in text or "vector" in text] == [
+        "pictures 93 % alike, what changes 87 %; mirrored, cropped",
+        "by its vector alone",
+    ]
+    sizes = [text for text in facts if re.fullmatch(r"\d+ × \d+, [\d.]+\s\w+", text)]
+    films = [text for text in facts if re.fullmatch(r"\S+\.mp4, [\d:.]+ to [\d:.]+", text)]
+    assert (len(sizes), len(films), len(facts)) == (3, 3, 8)
     reader.turn_to("failures")
     shown.wait_for_selector(".failure")
     assert shown.locator(".failure").count() == 2

@@ -57,7 +57,7 @@ def found_in(folder: Path, tables: Path, keep: str, **others: Any) -> Deduping:
     return deduping
 
 
-@pytest.mark.parametrize("keep", ["hard", "easy", "random"])
+@pytest.mark.parametrize("keep", ["best", "hard", "easy", "random"])
 def test_many_buckets_find_what_one_place_finds(keep: str, tables: Path, tmp_path: Path) -> None:
     """Also in chains that run through many buckets, and in tables of many files."""
     deduping = found_in(tmp_path, tables, keep, bucket_pairs=40, file_rows=100)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import copies
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -351,7 +352,7 @@ def test_a_cluster_that_is_too_large_is_split(tmp_path: Path) -> None:
     assert len(found & pairs) >= 0.9 * len(pairs)
 
 
-@pytest.mark.parametrize("keep", ["hard", "easy", "random"])
+@pytest.mark.parametrize("keep", ["best", "hard", "easy", "random"])
 def test_of_thousands_that_are_equal_one_stays(keep: str, tmp_path: Path) -> None:
     """They cannot be split, so they are dealt, and those who stay are in all parts."""
     all_of_one_kind(1200, 100, keep, tmp_path)
@@ -393,7 +394,11 @@ def all_of_one_kind(count: int, most: int, keep: str, folder: Path) -> None:
 def test_rows_come_back_as_they_were_laid_down() -> None:
     ids, vectors, _ = planted(30, 4)
     rows = piles.Rows(
-        np.array(ids), vectors, np.arange(len(ids), dtype=np.float32), vectors[:, 0] > 0
+        np.array(ids),
+        vectors,
+        distances=np.arange(len(ids), dtype=np.float32),
+        home=vectors[:, 0] > 0,
+        merits=np.arange(len(ids), dtype=np.uint64) << np.uint64(40),
     )
     again = piles.from_bytes(piles.to_bytes(rows))
     for one, other in zip(rows, again, strict=True):
@@ -466,6 +471,10 @@ ALTERED: dict[str, tuple[Alter, int, float]] = {
     "cropped more": (cropped(0.1), 26, 0.0),
     "coloured": (coloured, 26, 0.0),
     "later": (alike_but_for_the_file, 26, 0.5),
+    "cropped most": (cropped(0.15), 26, 0.0),
+    "mirrored": (lambda picture: picture[:, ::-1], 26, 0.0),
+    "letterboxed": (lambda picture: copies.barred(picture[None], down=True)[0], 26, 0.0),
+    "signed": (lambda picture: copies.signed(picture[None])[0], 26, 0.0),
 }
 
 
@@ -640,7 +649,8 @@ def test_duplicates_are_found_looked_at_and_dropped(
     assert len(drops) == 4
     for start in (0.0, 2.0):
         family = {id for id, (film, at, _) in sources.items() if film in "acd" and at == start}
-        assert len(family - drops) == 1
+        [stays] = family - drops
+        assert sources[stays][0] == "a", "the original stays: copies are smaller"
     assert "4 of 8 clips to leave out, 8.0 s of video" in words
     assert "--drop" in words
 
@@ -751,6 +761,23 @@ def test_who_cannot_be_looked_at_is_not_removed(dataset: Path, tmp_path: Path) -
     assert found.removed == 3
     mended, found = dedup(DedupOptions(dataset=str(output), into=str(into)))
     assert (mended.again, found.unseen, found.removed) == (True, 0, 4)
+
+
+@pytest.mark.slow
+def test_workers_change_nothing_and_what_was_compared_is_not_looked_at_again(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """With pictures, and the best copies as the catalogue has them."""
+    output = tmp_path / "output"
+    shutil.copytree(dataset / "output", output)
+    for workers in (1, 2):
+        dedup(DedupOptions(dataset=str(output), into=str(tmp_path / f"{workers}"), workers=workers))
+    assert differences(tree(tmp_path / "1"), tree(tmp_path / "2")) == []
+    for clip in (output / "clips").rglob("*.mp4"):
+        clip.write_bytes(b"")
+    plan = DedupOptions(dataset=str(output), into=str(tmp_path / "1"), which_to_keep="random")
+    deduping, found = dedup(plan)
+    assert (deduping.again, found.unseen, found.removed) == (True, 0, 4)
 
 
 def test_the_list_is_part_of_the_configuration(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from finecut.transforms.dedup import clusters, near
 from finecut.transforms.dedup.clusters import Floats, fit, nearest, normalised
 from finecut.transforms.dedup.near import (
     Pairs,
+    Standing,
     chosen,
     groups,
     nearest_before,
@@ -156,16 +157,18 @@ def test_probes_find_what_lies_across_borders() -> None:
 # ── who stays ────────────────────────────────────────────────────────────────────────────────────
 
 IDS = np.array(["c", "a", "d", "b"])
-DISTANCES = np.array([0.3, 0.1, 0.2, 0.1])
+STANDING = Standing(IDS, np.array([0.3, 0.1, 0.2, 0.1]), np.array([7, 9, 0, 9], np.uint64))
+TURNED = Standing(IDS[::-1], STANDING.distances[::-1], STANDING.merits[::-1])
 
 
 def test_the_rule_says_who_comes_first() -> None:
-    assert IDS[ranked(DISTANCES, IDS, "hard", 42)].tolist() == ["c", "d", "b", "a"]
-    assert IDS[ranked(DISTANCES, IDS, "easy", 42)].tolist() == ["a", "b", "d", "c"]
-    orders = {tuple(IDS[ranked(DISTANCES, IDS, "random", seed)]) for seed in range(20)}
+    assert IDS[ranked(STANDING, "hard", 42)].tolist() == ["c", "d", "b", "a"]
+    assert IDS[ranked(STANDING, "best", 42)].tolist() == ["a", "b", "c", "d"]
+    assert IDS[ranked(STANDING, "easy", 42)].tolist() == ["a", "b", "d", "c"]
+    orders = {tuple(IDS[ranked(STANDING, "random", seed)]) for seed in range(20)}
     assert len(orders) > 5
-    turned = IDS[ranked(DISTANCES, IDS, "random", 1)].tolist()
-    assert IDS[::-1][ranked(DISTANCES[::-1], IDS[::-1], "random", 1)].tolist() == turned
+    turned = IDS[ranked(STANDING, "random", 1)].tolist()
+    assert IDS[::-1][ranked(TURNED, "random", 1)].tolist() == turned
 
 
 def linked(*links: tuple[int, int, float]) -> Pairs:
