@@ -14,11 +14,12 @@ clip's document (:meth:`Output.entries`), its film (:attr:`Entry.film`), what wa
 the paths of :class:`~finecut.io.layout.Layout` can only read the first kind.
 """
 
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import pyarrow as pa
 
@@ -66,6 +67,15 @@ class Place(NamedTuple):
                 "a copy was cut short"
             )
         return data
+
+    @contextmanager
+    def source(self) -> Iterator[str | BinaryIO]:
+        """What a decoder reads them from; a part of a file is read as a whole."""
+        if self.offset is not None:
+            yield io.BytesIO(self.read())
+            return
+        with shelf.open_source(self.path) as source:
+            yield source
 
     def num_bytes(self) -> int:
         """How many bytes they are, or would be if the file did not end before; raises

@@ -77,8 +77,9 @@ def from_bytes(data: bytes) -> Rows:
     )
 
 
-def read_vectors(path: str) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    """The rows of a table, some thousand at a time; a row without a vector is zeros.
+def read_vectors(path: str, column: str = "") -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """The rows of a table, some thousand at a time; a row without a vector is zeros. With
+    ``column``, the vectors in this column of a table of a pack: only of clips that have one.
 
     Raises ``ValueError`` with a sentence if it is no table of vectors.
     """
@@ -87,15 +88,18 @@ def read_vectors(path: str) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
     try:
         with shelf.open_source(path) as file, pq.ParquetFile(file) as table:
             names = table.schema_arrow.names
-            column = next((name for name in EMBEDDINGS if name in names), None)
-            if ID not in names or column is None:
+            if column and column not in names:
+                return  # no clip of this chunk has one
+            found = column or next((name for name in EMBEDDINGS if name in names), None)
+            if ID not in names or found is None:
                 raise ValueError(
                     f"{path} is not a table of vectors: it has the columns {', '.join(names)}, "
                     f"but needs {ID} and {EMBEDDINGS[0]}"
                 )
-            for batch in table.iter_batches(AT_ONCE, columns=[ID, column]):
-                ids = batch.column(ID).cast(pa.string()).to_pylist()
-                yield ids, _vectors(batch.column(column), path)
+            for batch in table.iter_batches(AT_ONCE, columns=[ID, found]):
+                rows = batch.filter(batch.column(found).is_valid()) if column else batch
+                ids = rows.column(ID).cast(pa.string()).to_pylist()
+                yield ids, _vectors(rows.column(found), path)
     except (pa.ArrowException, OSError) as error:
         # Damaged pages are an OSError of no number; what has one is the disk's trouble.
         if isinstance(error, OSError) and (error.errno is not None or shelf.is_remote(path)):

@@ -177,6 +177,8 @@ class Clustering:
     piece_rows: int = PIECE_ROWS
     #: What is known of the vectors, for the metadata of the tables that hold them.
     facts: tuple[tuple[str, str], ...] = ()
+    #: The column of vectors in tables of packs; tables of vectors have one of their own.
+    column: str = ""
     #: The dataset whose catalogue says how good clips are; ``None``: nobody does.
     catalogue: Layout | None = None
 

@@ -54,6 +54,7 @@ from finecut.transforms.dedup.pictures import (
     Thumbnails,
     likeness,
 )
+from finecut.transforms.dedup.places import Places, place_of_clip, with_places
 
 #: Pairs that are compared in one go, and clips that are looked at.
 PAIRS_AT_ONCE, CLIPS_AT_ONCE = 2000, 100
@@ -130,8 +131,9 @@ def _keys_of(*pairs: pa.Table) -> Indices:
 def clips_in(bucket: Bucket, deduping: Deduping, settled: Settled) -> Iterator[Part]:
     """The clips of a bucket, each once, some at a time."""
     number, parts = bucket
+    parts = list(parts)
     clips = rows_of(parts, CLIPS, CLIP).column("clip").unique().sort()
-    table = pa.table([clips], schema=CLIP)
+    table = with_places(clips, parts)
     place = place_of(f"clips/{number}", deduping, settled)
     yield from lay_slices(table, CLIPS_AT_ONCE, CLIPS, place)
 
@@ -141,33 +143,33 @@ def clips_in(bucket: Bucket, deduping: Deduping, settled: Settled) -> Iterator[P
 
 def look(clips: Part, deduping: Deduping) -> int:
     """Lay down the clips' tiny pictures; how many clips have some."""
-    seen = sum(_look(clip, deduping) for clip in read(clips).column("clip").to_pylist())
+    seen = sum(_look(clip, deduping) for clip in read(clips).to_pylist())
     count("clips looked at", seen)
     return seen
 
 
-def _look(clip: str, deduping: Deduping) -> bool:
-    layout = deduping.clips
+def _look(row: dict[str, Any], deduping: Deduping) -> bool:
+    layout, clip = deduping.clips, str(row["clip"])
     assert layout is not None
     if "/" in clip:
         return False  # no id of ours: it would lead elsewhere
-    path = layout.clip(clip)
 
     # What is wrong with the model is not the clip's fault.
     describer = describer_at(deduping.model, deduping.model_digest) if deduping.model else None
 
     def seen() -> list[bytes]:
-        with shelf.open_source(path) as file:
+        place = place_of_clip(row, layout)
+        with place.source() as file:
             found = [thumbnails(file, RATE, MOST, SIDE).tobytes()]
         if describer is not None:
-            with shelf.open_source(path) as file:
+            with place.source() as file:
                 found.append(described(file, describer))
         return found
 
     data = attempted(seen)
     if isinstance(data, Exception):
-        STRICT.pass_on(data, f"dedup was looking at {path}")
-        LOG.info("not looked at: %s (%s)", path, data)
+        STRICT.pass_on(data, f"dedup was looking at {clip}")
+        LOG.info("not looked at: %s (%s)", clip, data)
         return False
     for place, part in zip((_thumbnails_path, _rows_path), data, strict=False):
         deduping.clustering.own.write(place(clip, deduping), part)
@@ -284,7 +286,7 @@ class Confirm(beam.PTransform[Any, Any]):
             | "Candidates" >> beam.FlatMap(asked, deduping, side).with_outputs(CLIPS, main=BATCH)
         )
         looked = (
-            (to_ask[CLIPS],)
+            (to_ask[CLIPS], settled | "Places" >> Places(deduping))
             | "By clip" >> Together()
             | "Clips" >> beam.FlatMap(clips_in, deduping, side).with_output_types(Part)
             | "Deal clips" >> beam.Reshuffle()

@@ -73,11 +73,13 @@ class Laid:
     troubles: list[str] = field(default_factory=list)
 
 
-def _vectors_of(portion: Portion, result: Laid) -> Iterator[tuple[NDArray[np.str_], Floats]]:
+def _vectors_of(
+    portion: Portion, column: str, result: Laid
+) -> Iterator[tuple[NDArray[np.str_], Floats]]:
     """Ids and vectors that point somewhere, some thousand at once; the result notes the others."""
     for table in portion.tables:
         try:
-            for ids, vectors in piles.read_vectors(table):
+            for ids, vectors in piles.read_vectors(table, column):
                 rows = normalised(vectors)
                 somewhere = rows.any(axis=1)
                 result.pointless += int((~somewhere).sum())
@@ -91,7 +93,7 @@ def sampled(portion: Portion, clustering: Clustering) -> Sampled:
     """The vectors of the portion whose ids drew the lowest lots, laid down."""
     lowest: list[piles.Rows] = []
     rows = dimension = 0
-    for ids, vectors in _vectors_of(portion, Laid()):
+    for ids, vectors in _vectors_of(portion, clustering.column, Laid()):
         width = vectors.shape[1]
         if lowest and width != dimension:
             continue  # it is named when it is laid down
@@ -164,7 +166,7 @@ def laid(portion: Portion, clustering: Clustering, fit_all: Fitted) -> Laid:
     """The portion's vectors in piles, each in its nearest clusters."""
     result = Laid()
     for number, pile in enumerate(
-        _in_piles(_placed(portion, centroids_at(fit_all), clustering.probes, result))
+        _in_piles(_placed(portion, centroids_at(fit_all), clustering, result))
     ):
         rows, nearest_of = zip(*pile, strict=True)
         path = clustering.staged(f"piles/{portion.index}_{number}")
@@ -178,10 +180,10 @@ def laid(portion: Portion, clustering: Clustering, fit_all: Fitted) -> Laid:
 
 
 def _placed(
-    portion: Portion, centroids: Floats, probes: int, result: Laid
+    portion: Portion, centroids: Floats, clustering: Clustering, result: Laid
 ) -> Iterator[tuple[piles.Rows, Indices]]:
     """Vectors, and the nearest clusters of each; what has no place goes into the result."""
-    for ids, vectors in _vectors_of(portion, result):
+    for ids, vectors in _vectors_of(portion, clustering.column, result):
         if vectors.shape[1] != centroids.shape[1]:
             result.troubles.append(
                 f"{len(ids)} vectors in {portion.tables[0]} or the tables after it have "
@@ -189,7 +191,7 @@ def _placed(
                 "of two models cannot be compared. Usually tables were copied into one folder"
             )
             continue
-        own = nearest(vectors, centroids, probes)[0]
+        own = nearest(vectors, centroids, clustering.probes)[0]
         cosines = np.einsum(
             "ij,ij->i", vectors.astype(np.float64), centroids[own[:, 0]], dtype=np.float64
         )

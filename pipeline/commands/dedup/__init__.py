@@ -120,6 +120,7 @@ class FindDuplicates(DatasetCommand[DedupOptions, "tuple[Deduping, Deduped]"]):
         ),
     )
     Options = DedupOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.dedup.work:dedup"
 
     def folders(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The work of ``finecut dedup``: planned, withdrawn, found, and read back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -8,10 +8,11 @@ import pyarrow as pa
 
 from finecut.io.dataset.output import NoDataset, Output
 from finecut.io.errors import RunError, UserError
-from finecut.io.layout import DEDUP, GROUPS, Layout
+from finecut.io.layout import DEDUP, GROUPS, Layout, embedding_folder
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import LeadsOutside, refuse_outside
 from finecut.io.storage.retry import pass_on_outlasted
+from finecut.io.tables.packs import BadPack, PackTable
 from finecut.io.tables.parquet import facts_of, tables_in
 from finecut.io.wording import count_of
 from finecut.pipeline.at_work import (
@@ -179,6 +180,7 @@ def planned(command: FindDuplicates) -> Deduping:
     output = _output(options)
     layout = Layout(shelf.absolute(options.dataset)) if output is None else output.layout
     refuse_half_forgotten(layout.root)
+    _refuse_without_places(layout)
     folder, algorithm = _tables(options, None if options.embeddings else output)
     _check_into(options, layout, folder)
     tables = tables_in(folder)
@@ -187,11 +189,12 @@ def planned(command: FindDuplicates) -> Deduping:
             f"{folder} contains no .parquet files: give the folder that contains the tables of "
             "vectors, with the columns id and embedding"
         )
-    facts = _facts(tables[0])
+    column = embedding_folder(algorithm) if algorithm and layout.packed else ""
+    facts = _facts_of_packs(tables, column) if column else _facts(tables[0])
     model, digest = _model(options)
     root = shelf.absolute(options.into or layout.dedup())
     _refuse_foreign(root)
-    confirms = not options.no_confirm and shelf.exists(layout.clips())
+    confirms = not options.no_confirm and _has_clips(layout)
     threshold = threshold_of(facts.get("algorithm", algorithm or ""))
     usual = threshold.confirmed if confirms else threshold.alone
     eps = usual if options.eps is None else options.eps
@@ -204,6 +207,7 @@ def planned(command: FindDuplicates) -> Deduping:
         keep=options.which_to_keep,
         seed=options.seed,
         facts=tuple(sorted(facts.items())),
+        column=column,
         catalogue=layout if output is not None and is_complete(layout) else None,
     )
     notes = {
@@ -235,7 +239,7 @@ def planned(command: FindDuplicates) -> Deduping:
 def _output(options: DedupOptions) -> Output | None:
     """What lies there; vectors that are named need no output around them."""
     try:
-        return Output.at(options.dataset)
+        return Output.at(options.dataset, packs=True)
     except NoDataset:
         if options.embeddings:
             return None
@@ -289,7 +293,34 @@ def _tables(options: DedupOptions, output: Output | None) -> tuple[str, str | No
         return shelf.absolute(options.embeddings), None
     otherwise = "Or give --embeddings FOLDER with a folder of vector tables"
     wanted = embedder_chosen(options.algorithm, output, otherwise)
-    return output.layout.embeddings_parquet(wanted), wanted
+    layout = output.layout
+    return layout.packs() if layout.packed else layout.embeddings_parquet(wanted), wanted
+
+
+def _refuse_without_places(layout: Layout) -> None:
+    if layout.packed and not is_complete(layout):
+        raise NoDataset(
+            f"{layout.root} has no complete catalogue, and only that says where in archives clips "
+            f"lie: make one with finecut compact {layout.root}"
+        )
+
+
+def _has_clips(layout: Layout) -> bool:
+    if layout.packed:
+        return shelf.some_file_in(layout.packs(), ".tar") is not None
+    return shelf.exists(layout.clips())
+
+
+def _facts_of_packs(tables: Iterable[str], column: str) -> Mapping[str, str]:
+    """What the first table that has such vectors says of them."""
+    for path in tables:
+        try:
+            said = PackTable.read(shelf.read(path), ["id"]).facts
+        except BadPack:
+            continue  # said when all tables are read
+        if column in said:
+            return said[column]
+    return {}
 
 
 def _facts(table: str) -> dict[str, str]:

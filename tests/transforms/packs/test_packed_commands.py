@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +12,8 @@ import pytest
 from arranged import Both, both, curate, tree, unpacked
 from performing import performed
 
+from finecut.io.dataset.output import NoDataset
+from finecut.pipeline.commands.dedup import DedupOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.report import ReportOptions
 from finecut.pipeline.commands.shard import ShardOptions
@@ -128,3 +131,28 @@ def middle_of(dataset: Path) -> str:
     rows = pq.read_table(dataset / "catalogue").to_pylist()
     scores = sorted(row["motion_global_mean"] for row in rows if row["verdict"] == "kept")
     return f"motion>{scores[len(scores) // 2 - 1]!r}"
+
+
+# ── dedup ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_duplicates_are_found(made: Both, packed: Path, tmp_path: Path) -> None:
+    """By vectors in columns, and by pictures in archives."""
+    told = {}
+    for name, root in (("files", made.files), ("packed", packed)):
+        into = tmp_path / f"dedup of {name}"
+        options = DedupOptions(str(root), into=str(into), eps=0.5, quiet=True)
+        assert performed(options) == 0
+        likeness = pq.read_table(into / "likeness.parquet").to_pylist()
+        assert performed(replace(options, no_confirm=True)) == 0
+        told[name] = likeness, pq.read_table(into / "groups.parquet").to_pylist()
+    assert told["files"] == told["packed"]
+    likeness, groups = told["packed"]
+    assert len([row for row in likeness if row["same"] is not None]) >= 3
+    assert len(groups) >= 3
+
+
+def test_without_a_catalogue_nobody_knows_where_clips_lie(packed: Path) -> None:
+    (packed / ".finecut/catalogue.json").unlink()
+    with pytest.raises(NoDataset, match="finecut compact"):
+        performed(DedupOptions(str(packed), quiet=True))
