@@ -23,7 +23,6 @@ from finecut.pipeline.commands.forget import ForgetOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.report import ReportOptions
 from finecut.pipeline.commands.summary import SummaryOptions, SumUp
-from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.catalogue.compact import compact
 from finecut.transforms.catalogue.places import document_of, film_of, made_of
@@ -224,7 +223,7 @@ def test_commands_that_read_files_say_so(packed: Path) -> None:
     said = f"finecut unpack {packed} --output FOLDER"
     with pytest.raises(PackedDataset, match=said):
         Output.at(str(packed))
-    for options in (VerifyOptions, ReportOptions, ForgetOptions, RefilterOptions):
+    for options in (ReportOptions, ForgetOptions, RefilterOptions):
         with pytest.raises(PackedDataset, match=said):
             performed(options(dataset=str(packed), quiet=True))
 
