@@ -205,8 +205,10 @@ def _refuse_foreign(table: pa.Table) -> None:
 
 
 def vectors_in(table: pa.Table, column: str) -> dict[str, Floats]:
-    """The vectors in this column by the column ``id``, of rows that have one."""
-    ids, found = table["id"].to_pylist(), table[column].combine_chunks()
+    """The vectors in this column by the column ``id``, of rows that have one; an Arrow error, if it
+    has no lists of numbers.
+    """
+    ids, found = table["id"].to_pylist(), table[column].combine_chunks().cast(_VECTOR)
     return {
         id: np.asarray(vector.values, np.float32)
         for id, vector in zip(ids, found, strict=True)

@@ -96,7 +96,8 @@ class Books:
         if claim.there:
             self._seen.add(claim.owner)
         for path in claim.there:
-            self._add(-1, claim.owner, ("file", path))
+            if not self._verifying.layout.packed:  # else they are no files of their own
+                self._add(-1, claim.owner, ("file", path))
             if self._verifying.has_catalogue and not _is_table(path):
                 self._add(1, claim.owner, ("named", path))
 

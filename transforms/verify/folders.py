@@ -13,8 +13,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finecut.io.dataset.output import CLIP, JSON
-from finecut.io.layout import CATALOGUE, DEDUP, TABLES, VECTORS, Layout
+from finecut.io.dataset.output import CLIP, JSON, Output
+from finecut.io.layout import CATALOGUE, DEDUP, PACKS, TABLES, VECTORS, Layout, embedding_folder
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence
 from finecut.io.storage.json_documents import usable_json
@@ -22,7 +22,8 @@ from finecut.io.storage.links import links_out_of
 from finecut.io.storage.parts import begins_with_folder, divides, files_within, parts
 from finecut.io.storage.retry import pass_on_outlasted
 from finecut.io.storage.stores import ALL, Span
-from finecut.io.tables.shards import ShardFolder
+from finecut.io.tables.parquet import PARQUET
+from finecut.io.tables.shards import TAR, ShardFolder
 from finecut.transforms.beam.metrics import count
 from finecut.transforms.catalogue.buckets import LINES, MOST_CHUNKS, Files, failed_path
 from finecut.transforms.catalogue.compact import is_complete
@@ -44,6 +45,7 @@ from finecut.transforms.verify.checks.forgotten import (
     wrong_with_notes,
 )
 from finecut.transforms.verify.checks.owned import owned_in_chunk
+from finecut.transforms.verify.checks.packs import check_archive
 from finecut.transforms.verify.checks.shards import check_shard, shards_in
 from finecut.transforms.verify.owners import CLIPS, METAS, owner_of
 
@@ -67,6 +69,7 @@ CHECKS: Final[Mapping[str, Callable[[str, Verifying], Iterator[Any]]]] = {
     ".finecut": _check_own,
     DEDUP: check_duplicates,
     CATALOGUE: check_catalogue,
+    PACKS: check_archive,
 }
 
 
@@ -182,7 +185,7 @@ def check_work(work: Work, verifying: Verifying) -> Iterator[Any]:
             if work.newer is not None:
                 check = partial(check_catalogue, newer=work.newer)
             yield from check(work.path, verifying)
-            if work.path != verifying.layout.forgetting():
+            if work.kind != PACKS and work.path != verifying.layout.forgetting():
                 yield from left_in(work.path, verifying)
     except OSError as error:
         pass_on_outlasted(error)
@@ -277,8 +280,14 @@ def verifying_of(layout: Layout, folders: Sequence[Folder], **settings: Any) -> 
         }
     )
     runs = _options_of_runs(layout)
-    has_metas = shelf.some_file_in(layout.metas(), JSON) is not None
-    has_clips = any(_holds_clips(layout.clips(kept)) for kept in (True, False))
+    if layout.packed:
+        vectors = [*map(embedding_folder, Output(layout).algorithms())]
+        has_metas, has_clips = (
+            shelf.some_file_in(layout.packs(), ending) is not None for ending in (PARQUET, TAR)
+        )
+    else:
+        has_metas = shelf.some_file_in(layout.metas(), JSON) is not None
+        has_clips = any(_holds_clips(layout.clips(kept)) for kept in (True, False))
     return Verifying(
         layout,
         # What no run left out has to be there, even if all of it is missing.

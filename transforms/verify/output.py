@@ -39,6 +39,7 @@ from finecut.transforms.verify.checks.findings import (
     share_of,
     together,
 )
+from finecut.transforms.verify.checks.packs import Archive, wrong_with_archive
 from finecut.transforms.verify.checks.vectors import Signed
 from finecut.transforms.verify.folders import (
     TO_CHECK,
@@ -52,7 +53,9 @@ from finecut.transforms.verify.folders import (
 )
 from finecut.transforms.verify.owners import dealt, wrong_with_owners
 
-CHECKED, FACTS, SIGNED, SUMS, IDS = ABOUT_FILES = ("checked", "facts", "signed", "sums", "ids")
+CHECKED, FACTS, SIGNED, SUMS, IDS, PACKED = ABOUT_FILES = (
+    *("checked", "facts", "signed", "sums", "ids", "packed"),
+)
 PIECES, FINDINGS = "pieces", "findings"
 
 #: Counters that progress shows.
@@ -148,7 +151,12 @@ class VerifyOutput(beam.PTransform[beam.PCollection[Folder], Any]):
             ).with_output_types(Finding)
         )
         models = find_other_models(checked[SIGNED], verifying)
-        findings = (listed[FINDINGS], checked.findings, videos, orphans, models)
+        packs = (
+            checked[PACKED]
+            | "By archive" >> beam.GroupByKey()
+            | "Unnamed archives" >> beam.FlatMapTuple(wrong_with_archive).with_output_types(Finding)
+        )
+        findings = (listed[FINDINGS], checked.findings, videos, orphans, models, packs)
         return {
             FINDINGS: findings | "Findings" >> beam.Flatten(),
             CHECKED: checked[CHECKED] | "Add up" >> beam.CombineGlobally(together),
@@ -238,6 +246,7 @@ class Checking(beam.DoFn):
         | TaggedOutput[Literal["checked"], Checked]
         | TaggedOutput[Literal["facts"], tuple[bytes, Facts]]
         | TaggedOutput[Literal["signed"], Signed]
+        | TaggedOutput[Literal["packed"], tuple[str, str]]
         | TaggedOutput[Literal["sums"], bytes]
         | TaggedOutput[Literal["ids"], tuple[int, bytes]]
     ]:
@@ -251,6 +260,8 @@ class Checking(beam.DoFn):
                     yield _to(CHECKED, outcome)
                 case Claim():
                     self.books.enter(outcome)
+                case Archive():
+                    yield _to(PACKED, (outcome.path, outcome.by))
                 case Signed():
                     yield _to(SIGNED, outcome)
                 case (_, Mention() | Told() | Entered() as entry):

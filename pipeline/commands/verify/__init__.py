@@ -109,6 +109,7 @@ class Verify(DatasetCommand[VerifyOptions, "Verified"]):
         ),
     )
     Options = VerifyOptions
+    reads_packs = True
     does = "finecut.pipeline.commands.verify.work:verify"
     builds = "finecut.pipeline.commands.verify.work:build"
 

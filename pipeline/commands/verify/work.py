@@ -11,6 +11,7 @@ from typing import Final
 
 import apache_beam as beam
 
+from finecut.io.dataset.arrangement import found
 from finecut.io.dataset.output import NoDataset
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout
@@ -77,7 +78,7 @@ def _add(
 ) -> beam.PCollection[int]:
     """Every check on every folder, and one report of what they find."""
     options = command.options
-    layout = Layout(shelf.absolute(options.dataset))
+    layout = found(Layout(shelf.absolute(options.dataset)))
     folders, notes = folders_of(layout)
     _refuse_others(layout, folders)
     verifying = verifying_of(
@@ -136,6 +137,7 @@ def _refuse_others(layout: Layout, folders: Sequence[Folder]) -> None:
         "processed_videos",
         "failures",
         "metas",
+        "packs",
     }:
         raise NoDataset(
             f"{layout.root} is not a dataset: it has neither processed_clip_chunks/ nor "

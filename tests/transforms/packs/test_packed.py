@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from arranged import Both, both, curate, tree, unpacked
-from performing import performed
 
 from finecut.io.dataset import table
 from finecut.io.dataset.arrangement import OtherArrangement, PackedDataset
@@ -20,7 +19,6 @@ from finecut.io.dataset.output import NoDataset, Output, Place
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.packs import PackTable
 from finecut.pipeline.commands.summary import SummaryOptions, SumUp
-from finecut.pipeline.commands.verify import VerifyOptions
 from finecut.pipeline.options import OptionError
 from finecut.transforms.catalogue.compact import compact
 from finecut.transforms.catalogue.places import document_of, film_of, made_of
@@ -217,13 +215,9 @@ def test_a_layout_is_decided_once(made: Both, packed: Path, tmp_path: Path) -> N
         output_of(packed)
 
 
-def test_commands_that_read_files_say_so(packed: Path) -> None:
-    said = f"finecut unpack {packed} --output FOLDER"
-    with pytest.raises(PackedDataset, match=said):
+def test_who_reads_files_says_so(packed: Path) -> None:
+    with pytest.raises(PackedDataset, match=f"finecut unpack {packed} --output FOLDER"):
         Output.at(str(packed))
-    for options in (VerifyOptions,):
-        with pytest.raises(PackedDataset, match=said):
-            performed(options(dataset=str(packed), quiet=True))
 
 
 def test_a_summary_adds_up_either(made: Both, packed: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from away import wait_shorter
 from child_work import finds_no_file_for_long
 
+from finecut.io.dataset.output import Place
 from finecut.io.layout import Layout
 from finecut.io.media.limits import FilmError
 from finecut.io.process.children import ChildLimits, possible
@@ -37,7 +38,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_whoever_looks_into_a_clip_says_that_its_store_was_away(refused: None) -> None:
-    [said] = _look(CLIP)
+    [said] = _look(Place(CLIP))
     assert json.loads(said) == {"away": CLIP, "said": "503"}
 
 
@@ -45,7 +46,7 @@ def test_whoever_looks_into_a_clip_says_that_its_store_was_away(refused: None) -
 def test_it_is_raised_and_nothing_is_said_of_the_clip(refused: None, quick: bool) -> None:
     verifying = Verifying(Layout("gs://bucket/out"), quick=quick, limits=None)
     with pytest.raises(ConnectionError) as error:
-        clip_found(CLIP, None, verifying)
+        clip_found(Place(CLIP), None, verifying)
     assert away(error.value).startswith(f"{CLIP} was still busy after all attempts (Connection")
 
 

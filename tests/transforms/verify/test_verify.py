@@ -27,7 +27,7 @@ from knowing import looking_in
 from performing import verify
 from small_disk import NoDisk, small_disk
 
-from finecut.io.dataset.output import Output
+from finecut.io.dataset.output import Output, Place
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.media.testfilm.paint import paint
@@ -886,7 +886,7 @@ def test_a_clip_that_breaks_its_decoder_costs_itself(output: Output) -> None:
     d = Damaged(output)
     kill_all()  # one that has worked before has memory to spare
     verifying = Verifying(output.layout, limits=ChildLimits(memory_mb=64))
-    found = clip_found(str(d.path(d.clip())), None, verifying)
+    found = clip_found(Place(str(d.path(d.clip()))), None, verifying)
     assert found is not None
     assert (found.watched, found.num_bytes) == (None, d.path(d.clip()).stat().st_size)
     assert found.trouble

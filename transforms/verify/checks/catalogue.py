@@ -19,6 +19,7 @@ import pyarrow as pa
 from finecut.io.layout import chunk_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
+from finecut.io.tables.parquet import PARQUET
 from finecut.transforms.catalogue.buckets import LINES, Files, chunk_of
 from finecut.transforms.catalogue.fields import FAILED, Row
 from finecut.transforms.catalogue.loose import read_rows
@@ -27,6 +28,7 @@ from finecut.transforms.verify.checks.clips import Chunk
 from finecut.transforms.verify.checks.findings import (
     ANYTHING,
     Checked,
+    Claim,
     Entered,
     Entry,
     Finding,
@@ -60,6 +62,19 @@ def told_in(chunk: Chunk, relative: str, verifying: Verifying) -> Iterator[tuple
             where = Whereabouts(relative, key, clip.kept, clip=None, meta=clip.name)
             row, facts = digests_of(row_of(clip.document, where, video or {}, clip.id))
             yield share_of(clip.id), Told(clip.id, clip.name, row, facts if video else "")
+
+
+def named_in(row: Row) -> Iterator[str]:
+    """The files that a row names, and where in them; of a table, which column."""
+    packed = str(row["meta"] or "").endswith(PARQUET)
+    made = [
+        (each["path"], each["offset"], f"#{each['kind']}" if packed else "")
+        for each in row["artefacts"] or ()
+    ]
+    parts = [(row["clip"], row["clip_offset"], ""), (row["meta"], None, ""), *made]
+    for path, offset, column in parts:
+        if path:
+            yield f"{path}{column}" if offset is None else f"{path}@{offset}"
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,6 @@ def check_catalogue(
             if row["video"] in verifying.open_videos or newer.has(chunk):
                 continue
             row_digest, facts = digests_of(row)
-            files = [row["clip"], row["meta"], *(each["path"] for each in row["artefacts"] or ())]
             yield (
                 share_of(row["id"] or ""),
                 Entered(
@@ -121,7 +135,7 @@ def check_catalogue(
                     name,
                     row_digest,
                     facts,
-                    files=None if row["verdict"] == FAILED else tuple(filter(None, files)),
+                    files=None if row["verdict"] == FAILED else tuple(named_in(row)),
                 ),
             )
 
@@ -151,6 +165,7 @@ def wrong_with_rows(entries: Iterable[Entry], claimed: Mapping[str, set[str]]) -
         elif isinstance(each, Entered):
             owners[each.owner].entered.append(each)
     there = {path for each in known if isinstance(each, There) for path in each.paths}
+    there |= {path for each in known if isinstance(each, Claim) for path in each.there}
     for id, owner in sorted(owners.items()):
         files = claimed.get(id, set())
         if ANYTHING not in files:

@@ -45,6 +45,7 @@ from finecut.transforms.verify.checks.findings import (
     Verifying,
     several,
 )
+from finecut.transforms.verify.checks.packs import Archive, check_packed, vectors_in_pack
 from finecut.transforms.verify.checks.shapes import Document
 from finecut.transforms.verify.checks.vectors import Signed, check_vectors
 
@@ -63,7 +64,7 @@ MADE: Final[tuple[tuple[Artefact, type[StepOnClips[Any]]], ...]] = tuple(
     (artefact, step) for step in ON_CLIPS for artefact in step.artefacts if artefact not in OTHERS
 )
 
-Outcome = Finding | Checked | Claim | Signed | tuple[str, Facts] | tuple[str, Told]
+Outcome = Finding | Checked | Claim | Signed | Archive | tuple[str, Facts] | tuple[str, Told]
 
 
 def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
@@ -92,10 +93,13 @@ def check_chunk(path: str, verifying: Verifying) -> Iterator[Outcome]:
     yield Checked({"documents": 1, "chunks": 1})
     chunk = Chunk(name, index, document)
     yield from _wrong_in_chunk(chunk)
-    if verifying.has_metas:
+    if verifying.has_metas and verifying.layout.packed:
+        yield from check_packed(chunk, relative, _check_clips, verifying)
+    elif verifying.has_metas:
         yield from _check_clips(chunk, verifying)
         if verifying.has_catalogue:
             yield from told_in(chunk, relative, verifying)
+    if verifying.has_metas:
         yield from _wrong_in_sources(chunk, verifying.layout.processed_video(relative), verifying)
 
 
@@ -109,13 +113,15 @@ def unreadable(path: str, error: OSError, verifying: Verifying) -> Finding:
     )
 
 
-def anything_in(document: Document, name: str) -> Iterator[Claim]:
+def anything_in(document: Document, name: str) -> Iterator[Claim | Archive]:
     """Nobody can say what belongs to these clips."""
     ids = (id for key in LISTS for id in listed(document.get(key)) if is_clip_id(id))
     yield from (Claim(id, name, (ANYTHING,)) for id in ids)
     index = document.get("clip_chunk_index")
     if type(index) is int:
-        yield Claim(chunk_id(str(document.get("video")), index), name, (ANYTHING,))
+        key = chunk_id(str(document.get("video")), index)
+        yield Claim(key, name, (ANYTHING,))
+        yield from (Archive(f"packs/{key}{ending}", name) for ending in (".tar", ".parquet"))
 
 
 def _check_clips(chunk: Chunk, verifying: Verifying) -> Iterator[Outcome]:
@@ -128,7 +134,8 @@ def _check_clips(chunk: Chunk, verifying: Verifying) -> Iterator[Outcome]:
         yield claim_of(clip, chunk)
     yield from _wrong_in_ids(chunk)
     yield from _wrong_in_captions(chunk)
-    yield from check_vectors(chunk, verifying)
+    vectors = vectors_in_pack if verifying.layout.packed else check_vectors
+    yield from vectors(chunk, verifying)
     yield from _wrong_in_counts(chunk)
 
 
@@ -161,7 +168,7 @@ def checked(video: str, verifying: Verifying, listed: tuple[str, bool]) -> Clip:
     path = verifying.layout.meta(id)
     clip = Clip(id, kept, verifying.below(path))
     try:
-        read_clip(clip, path, video)
+        read_clip(clip, video, verifying)
         check_file(clip, verifying)
         if kept:
             check_previews(clip, verifying)
@@ -327,10 +334,11 @@ def _wrong_in_artefacts(clips: Sequence[Clip], verifying: Verifying) -> Iterator
     """Whether each is there that was made, and whole; what belongs to a clip is claimed."""
     claim_artefacts(clips)
     for artefact, step in MADE:
-        if artefact.folder not in verifying.folders:
+        if not verifying.files.may_have(artefact.folder, verifying.folders):
             continue
         owned = _made(artefact, clips)
-        read = verifying.each(shelf.read_if_there, [verifying.layout.below(p) for _, p in owned])
+        read_one = partial(verifying.files.read, layout=verifying.layout)
+        read = verifying.each(read_one, [path for _, path in owned])
         missing = []
         for (clip, path), data in zip(owned, read, strict=True):
             if data is not None:

@@ -9,7 +9,6 @@ from typing import Any, Final
 from finecut.io.layout import PREVIEWS, clip_id
 from finecut.io.media.remux.copying import COPIED, SPLICED
 from finecut.io.media.validate import Moving, Watched
-from finecut.io.storage import files as shelf
 from finecut.transforms.verify.checks import shapes
 from finecut.transforms.verify.checks.decoding import Found, Trouble, clip_found, preview_found
 from finecut.transforms.verify.checks.documents import document_in
@@ -81,11 +80,11 @@ def frames_off(document: Document) -> int:
     return 0 if DIGEST in document else OFF_BY
 
 
-def read_clip(clip: Clip, path: str, video: str) -> None:
-    """Read the clip's document, which lies there, and check what it says of itself."""
+def read_clip(clip: Clip, video: str, verifying: Verifying) -> None:
+    """Read the clip's document, and check what it says of itself."""
     clip.counts["clip documents"] += 1
     clip.claims.append(clip.name)
-    data = shelf.read_if_there(path)
+    data = verifying.files.read(clip.name, verifying.layout)
     if data is None:
         clip.say("document-missing", clip.name, "is missing", "its chunk's document lists it")
         return
@@ -186,12 +185,14 @@ def check_file(clip: Clip, verifying: Verifying) -> None:
     """The clip's file, if its document says that there is one."""
     if not clip.has_file:
         return
-    path = verifying.clip(clip.id, clip.kept, clip.document["clip_location"])
-    name = verifying.below(path)
+    name = verifying.below(verifying.clip(clip.id, clip.kept, clip.document["clip_location"]))
     clip.claims.append(name)
     if not verifying.has_clips:
         return
-    found = clip_found(path, clip.document.get(DIGEST), verifying)
+    film = verifying.files.place(name, verifying.layout)
+    if film is None and not clip.kept:
+        return  # finecut repack leaves no films of rejected clips
+    found = film and clip_found(film, clip.document.get(DIGEST), verifying)
     if found is None:
         clip.say("clip-missing", name, "is missing", "its document says where it is")
         return
@@ -278,7 +279,8 @@ def check_previews(clip: Clip, verifying: Verifying) -> None:
         path = verifying.layout.preview(clip.id, window["start_frame"], window["end_frame"])
         name = verifying.below(path)
         clip.claims.append(name)
-        data = shelf.read_if_there(path) if PREVIEWS.folder in verifying.folders else None
+        has_some = verifying.files.may_have(PREVIEWS.folder, verifying.folders)
+        data = verifying.files.read(name, verifying.layout) if has_some else None
         if data is None:
             missing.append(name)
             continue

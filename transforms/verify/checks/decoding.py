@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, get_type_hints
 
+from finecut.io.dataset.output import Place
 from finecut.io.media.limits import FilmError, Limits, prepare_process
 from finecut.io.media.validate import Moving, Watched, read_webp, watch_clip
 from finecut.io.process.child import beat
@@ -55,7 +56,7 @@ class Trouble(Exception):
     """A file that cannot be decoded; the message says why."""
 
 
-def clip_found(uri: str, digest: str | None, verifying: Verifying) -> Found | None:
+def clip_found(film: Place, digest: str | None, verifying: Verifying) -> Found | None:
     """What lies there, or ``None`` if nothing does.
 
     With the right digest the bytes are as they were written, so they are not decoded as closely:
@@ -64,10 +65,10 @@ def clip_found(uri: str, digest: str | None, verifying: Verifying) -> Found | No
     trouble = ""
     if not verifying.quick:
         try:
-            return _clip_in(_answer(_look, uri, digest, verifying.film, limits=verifying.limits))
+            return _clip_in(_answer(_look, film, digest, verifying.film, limits=verifying.limits))
         except Trouble as error:
             trouble = str(error)
-    answer = json.loads(next(_look(uri)))
+    answer = json.loads(next(_look(film)))
     _pass_on(answer)
     found = _clip_in(answer)
     return found and Found(found.num_bytes, found.sha256, None, trouble)
@@ -152,10 +153,10 @@ def _plain(answer: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
 # ── in the child ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _look(uri: str, digest: str | None = None, film: Limits | None = None) -> Iterator[bytes]:
+def _look(lying: Place, digest: str | None = None, film: Limits | None = None) -> Iterator[bytes]:
     """What lies there; without limits it is not decoded."""
     try:
-        with _opened(uri) as source:
+        with _opened(lying) as source:
             size, sha256 = _hash(source)
             answer: dict[str, Any] = {"num_bytes": size, "sha256": sha256}
             if film is not None:
@@ -189,7 +190,11 @@ def _show(data: bytes) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(uri: str) -> Iterator[str | BinaryIO]:
+def _opened(lying: Place) -> Iterator[str | BinaryIO]:
+    uri = lying.path
+    if lying.offset is not None:
+        yield io.BytesIO(b"".join(lying.pieces(BLOCK)))
+        return
     if shelf.is_remote(uri) and shelf.size_of(uri) <= FETCHED_WHOLE:
         yield io.BytesIO(shelf.read(uri))
         return

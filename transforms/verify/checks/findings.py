@@ -20,6 +20,7 @@ from finecut.io.records import CODING
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import NO_FENCE, Fence
 from finecut.transforms.forget.tombstones import Forgotten
+from finecut.transforms.verify.checks.held import Files
 
 R = TypeVar("R")
 
@@ -87,6 +88,8 @@ KindName = Literal[
     "table-missing",
     "table-broken",
     "table-differs",
+    "pack-broken",
+    "pack-differs",
     "model",
     "orphan",
     "failures-broken",
@@ -161,6 +164,8 @@ KINDS: Final[Mapping[KindName, Kind]] = {
     "table-missing": Kind(LOST, AGAIN),
     "table-broken": Kind("a copy was cut short, or another program wrote the table", AGAIN),
     "table-differs": Kind("rows were removed by hand, or another program wrote the table", AGAIN),
+    "pack-broken": Kind("a copy was cut short, or another program wrote to the file", COPY),
+    "pack-differs": Kind("a copy is not complete, or an archive was replaced", COPY),
     "model": Kind(
         "vectors of two models were copied into one folder",
         "Do not compare these vectors with the others; remove both folders of vectors, and curate "
@@ -376,6 +381,8 @@ class Verifying:
     secret: bytes = b""
     #: Whether others speak of clips than documents of chunks: dedup, and the clips that failed.
     names_clips: bool = True
+    #: Where files of clips lie: in a packed dataset, those of the chunk that is looked at.
+    files: Files = field(default_factory=Files)
 
     def each(self, work: Callable[[Any], R], items: Iterable[Any]) -> Iterator[R]:
         """As ``map``; side by side where reading means waiting for a network."""
@@ -388,4 +395,5 @@ class Verifying:
 
     def clip(self, id: str, kept: bool, location: str) -> str:
         """Where a clip lies, in an output that is sharded as its document's location is."""
-        return replace(self.layout, shard_prefix=clip_path_is_sharded(location)).clip(id, kept)
+        sharded = not self.layout.packed and clip_path_is_sharded(location)
+        return replace(self.layout, shard_prefix=sharded).clip(id, kept)

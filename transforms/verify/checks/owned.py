@@ -21,6 +21,7 @@ from finecut.transforms.verify.checks.chunks import (
 from finecut.transforms.verify.checks.clips import Chunk
 from finecut.transforms.verify.checks.documents import document_in
 from finecut.transforms.verify.checks.findings import Claim, Entry, Verifying, share_of
+from finecut.transforms.verify.checks.packs import owned_in_pack
 from finecut.transforms.verify.checks.vectors import claims_of_vectors
 
 
@@ -35,13 +36,18 @@ def owned_in_chunk(
         return
     document, wrong = document_in(data, name, "a document of a chunk", shapes.CHUNK)
     if wrong or which[0] in verifying.open_videos:
-        yield from _shared(anything_in(document, name))
+        yield from _shared(each for each in anything_in(document, name) if isinstance(each, Claim))
         return
     if not verifying.has_metas:
         return
     # Whether the files are there was seen before, so none is looked at.
-    only_documents = replace(verifying, quick=True, has_clips=False, folders=frozenset())
     chunk = Chunk(name, which[1], document)
+    if verifying.layout.packed:
+        for owned in owned_in_pack(chunk, which[0], verifying):
+            if share_of(owned.owner) in shares:
+                yield share_of(owned.owner), owned
+        return
+    only_documents = replace(verifying, quick=True, has_clips=False, folders=frozenset())
     listed = [(id, key == "clips") for key in LISTS for id in document[key]]
     for each in listed:
         if share_of(each[0]) in shares:

@@ -98,7 +98,7 @@ def claims_of_vectors(chunk: Chunk, verifying: Verifying) -> Iterator[Claim]:
 
 
 def _folders_of(chunk: Chunk, verifying: Verifying) -> list[str]:
-    promised = (folder for clip in chunk.clips if clip.kept for folder in _models_of(clip))
+    promised = (folder for clip in chunk.clips if clip.kept for folder in models_of(clip))
     return sorted({*verifying.vectors, *promised})
 
 
@@ -124,7 +124,7 @@ def _pickle_of(folder: str, id: str) -> str:
     return f"{folder}/{id}.pickle"
 
 
-def _models_of(clip: Clip) -> dict[str, Any]:
+def models_of(clip: Clip) -> dict[str, Any]:
     """The folders of vectors that the document speaks of, and what it says of their models."""
     return {
         embedding_folder(name.removesuffix(ENDING)): said
@@ -157,11 +157,7 @@ def _check_folder(
             wrong = f"is not a table of vectors ({str(error)[:200]})"
             yield Finding("table-broken", name, wrong, "should be one with id, embedding")
         else:
-            yield from wrong_with_table(table, kept, pickles)
-            yield from _wrong_with_models(table, folder, kept, verifying)
-            # What is the same in all tables of a folder.
-            said = f"{_model(table.facts)}, {' and '.join(table.lengths)} numbers"
-            yield Signed(folder, said, name)
+            yield from check_table(table, folder, kept, verifying, pickles=pickles)
     elif pickles:
         yield Finding(
             "table-missing",
@@ -173,7 +169,7 @@ def _check_folder(
     chunk.num_vectors += len(rows)
     for id, pickled in pickles.items():
         yield from wrong_with_pickle(pickled, paths[id], rows.get(id))
-    promised = {id for id, clip in kept.items() if folder in _models_of(clip)}
+    promised = {id for id, clip in kept.items() if folder in models_of(clip)}
     # Of a broken table, which is named, nobody knows whose vectors it had.
     known = {*kept} if broken else {*kept} & {*promised, *rows, *pickles}
     chunk.with_vectors |= known
@@ -192,6 +188,22 @@ def _read(path: str) -> bytes | None:
         return shelf.read_if_there(path)
     except NotAFile:
         return b""  # all that a pipe has: it is named like any other that is broken
+
+
+def check_table(
+    table: Table,
+    folder: str,
+    kept: Mapping[str, Clip],
+    verifying: Verifying,
+    *,
+    pickles: Iterable[str] = (),
+) -> Iterator[Finding | Signed]:
+    """What is wrong with a table that could be read, and whose vectors it says it has."""
+    yield from wrong_with_table(table, kept, pickles)
+    yield from _wrong_with_models(table, folder, kept, verifying)
+    # What is the same in all tables of a folder.
+    said = f"{_model(table.facts)}, {' and '.join(table.lengths)} numbers"
+    yield Signed(folder, said, table.path)
 
 
 def wrong_with_table(
@@ -300,7 +312,7 @@ def _wrong_with_models(
             if length != note[DIMENSION]
         )
     for id in sorted({*kept} & {*table.ids}):
-        said: Any = _models_of(kept[id]).get(folder)
+        said: Any = models_of(kept[id]).get(folder)
         if not _same_in_document(said, table.facts):
             yield Finding(
                 "model",
