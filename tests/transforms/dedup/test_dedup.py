@@ -401,7 +401,7 @@ def test_rows_come_back_as_they_were_laid_down() -> None:
     )
     again = piles.from_bytes(piles.to_bytes(rows))
     for one, other in zip(rows, again, strict=True):
-        assert (one == other).all()
+        assert np.array_equal(one, other)
 
 
 def measured_recall(count: int, size: int, folder: Path) -> float:
