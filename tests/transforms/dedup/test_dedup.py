@@ -472,7 +472,6 @@ ALTERED: dict[str, tuple[Alter, int, float]] = {
     "later": (alike_but_for_the_file, 26, 0.5),
     "cropped most": (cropped(0.15), 26, 0.0),
     "mirrored": (lambda picture: picture[:, ::-1], 26, 0.0),
-    "letterboxed": (lambda picture: copies.barred(picture[None], down=True)[0], 26, 0.0),
     "signed": (lambda picture: copies.signed(picture[None])[0], 26, 0.0),
 }
 
