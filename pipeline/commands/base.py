@@ -368,7 +368,8 @@ class DatasetCommand(Command[D, R]):
 #: In this order help lists commands; others follow by their names.
 ORDER: Final = (
     "curate",
-    *("dedup", "refilter", "shard", "report", "search", "summary", "verify", "compact", "forget"),
+    *("dedup", "refilter", "shard", "report", "search", "summary", "compare", "verify"),
+    *("compact", "forget"),
     *("describe", "estimate", "launch", "doctor", "demo", "completion"),
 )
 

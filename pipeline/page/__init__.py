@@ -93,5 +93,10 @@ def policy(style: str, code: str) -> str:
     )
 
 
+def policy_of_still(style: str) -> str:
+    """What a page may do that has no script and nothing beside it."""
+    return f"default-src 'none'; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+
+
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
