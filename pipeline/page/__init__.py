@@ -12,7 +12,9 @@ texts become text nodes and nothing else (the page's policy forbids every other 
     charts.js    how a score is spread, and how many clips a threshold would keep
     timeline.js  a film as a line, with what became of each piece
     fields.js    what is known of source videos, and clips chosen by it
+    marks.js     clips that somebody ticked, with tags and notes
     clips.js     the gallery: search, filters, order
+    ticking.js   the boxes of clips, and what can be done with those that are ticked
     clip.js      one clip, large
     …            one for each of the other views; page.js begins
 """
@@ -38,8 +40,10 @@ SCRIPTS = (
     "charts.js",
     "timeline.js",
     "fields.js",
+    "marks.js",
     "clips.js",
     "clip.js",
+    "ticking.js",
     "sources.js",
     "scores.js",
     "duplicates.js",

@@ -4,7 +4,7 @@
   const MANY_SOURCES = 400;
   const shown = { rows: new Uint32Array(0) };
   finecut.shown = shown;
-  const wanted = { words: "", outcome: "all", reason: "", source: "", order: "", up: false, limits: new Map() };
+  const wanted = { words: "", outcome: "all", reason: "", source: "", order: "", up: false, ticked: false, limits: new Map() };
   let asked = 0;
 
   // ── cards ─────────────────────────────────────────────────────────────────────────────────────
@@ -62,7 +62,7 @@
       h("span", { class: "facts" }, h("span", { class: "place", text: place }), value ? h("span", { class: "value", text: value }) : null),
     );
     requestAnimationFrame(() => finecut.poster(row, picture));
-    return button;
+    return [button, finecut.box(row, index)];
   };
   const grid = finecut.list({
     place: at("grid"),
@@ -119,6 +119,7 @@
     if (wanted.outcome === "kept") rows = finecut.sieved(rows, (row) => reason[row] === 0);
     if (wanted.outcome === "rejected") rows = finecut.sieved(rows, (row) => reason[row] !== 0);
     if (wanted.outcome === "marked") rows = finecut.sieved(rows, (row) => marked[row] !== 0);
+    if (wanted.ticked) rows = finecut.sieved(rows, (row) => finecut.marks.ticked[row] === 1);
     if (wanted.reason !== "") {
       const one = Number(wanted.reason);
       rows = finecut.sieved(rows, (row) => reason[row] === one);
@@ -338,6 +339,7 @@
       );
     if (wanted.words.trim()) chip(`“${wanted.words.trim()}”`, () => set("search", ""));
     if (wanted.outcome !== "all") chip(wanted.outcome, () => set("outcome", "all"));
+    if (wanted.ticked) chip("ticked", () => set("ticked", false));
     if (wanted.reason !== "") chip(facts.reasons[wanted.reason], () => set("reason", ""));
     if (wanted.source) chip(wanted.source, () => set("source", ""));
     for (const [text, act] of finecut.fields.chips()) chip(text, act);
@@ -350,7 +352,7 @@
   };
   /** Show the clips that fulfil this and nothing else. */
   finecut.showOnly = (filters) => {
-    for (const [name, value] of Object.entries({ search: "", outcome: "all", reason: "", source: "" })) {
+    for (const [name, value] of Object.entries({ search: "", outcome: "all", reason: "", source: "", ticked: false })) {
       set(name, filters[name] ?? value);
     }
     for (const name of [...wanted.limits.keys()]) unlimited(name);

@@ -160,6 +160,7 @@
     }
     complete = true;
     finecut.nameSources();
+    finecut.marks.recall();
     finecut.sift();
     switched(view);
     if (named().clip) gone();
