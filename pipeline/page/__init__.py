@@ -15,6 +15,7 @@ texts become text nodes and nothing else (the page's policy forbids every other 
     marks.js     clips that somebody ticked, with tags and notes
     clips.js     the gallery: search, filters, order
     ticking.js   the boxes of clips, and what can be done with those that are ticked
+    address.js   what is shown, in the page's address
     clip.js      one clip, large
     …            one for each of the other views; page.js begins
 """
@@ -42,6 +43,7 @@ SCRIPTS = (
     "fields.js",
     "marks.js",
     "clips.js",
+    "address.js",
     "clip.js",
     "ticking.js",
     "sources.js",

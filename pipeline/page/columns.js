@@ -119,7 +119,7 @@
   };
   /** The rows of these ids, in order, without those that are not here. */
   finecut.rowsOf = (ids) => {
-    const wanted = new Set(ids);
+    const wanted = new Set(ids.map((id) => id.toLowerCase()));
     // A number of four bytes is looked up before a text is made.
     const some = new Set(Array.from(wanted, headOf));
     const found = [];

@@ -887,6 +887,10 @@ def test_clips_are_chosen_by_what_is_known_of_their_videos(reader: Reader, page:
     shown.select_option("#field-1", index=1)
     reader.waits("document.querySelector('#found').textContent.startsWith('7 of 14')")
     assert not any("other.mp4" in name for name in reader.cards())
+    shown.reload()
+    shown.wait_for_selector("html[data-ready]")
+    assert reader.found.startswith("7 of 14"), "the address says so"
+    shown.click("summary:has-text('About the source videos')")
     shown.select_option("#field-2", index=1)
     reader.waits("document.querySelector('#found').textContent.startsWith('0 of 14')")
     assert shown.locator("#chips button").all_text_contents() == [
@@ -1230,8 +1234,42 @@ def test_ticked_clips_are_kept_and_saved_as_a_list_that_drop_reads(
     row = shown.evaluate("[finecut.marks.of(3).tags.join(), finecut.marks.of(3).note]")
     assert row == ["night,good,cat", "a note <b>"]
     shown.click("#untick")
+    shown.click("#chips .chip")
+    reader.waits("finecut.shown.rows.length === finecut.clips.count")
     shown.click("#tick-all")
     assert shown.evaluate("finecut.marks.count() === finecut.clips.count")
+
+
+def test_the_address_says_what_is_shown(reader: Reader, page: Path) -> None:
+    shown = reader.read(page)
+    shown.click("label:has(#outcome-kept)")
+    shown.select_option("#order", "duration")
+    shown.click("#direction")
+    shown.fill("#source", "long")
+    shown.click(".limits > summary")
+    shown.fill("#most-duration", "1.5")
+    reader.waits("decodeURIComponent(location.hash).includes('limit.duration=..1.5')")
+    cards, found, address = reader.cards(), reader.found, shown.url
+    assert len(cards) > 1
+    shown.reload()
+    shown.wait_for_selector("html[data-ready]")
+    assert (reader.cards(), reader.found, shown.url) == (cards, found, address)
+    assert shown.input_value("#order") == "duration"
+    assert shown.text_content("#direction") == "↑ Lowest first"
+    # Another view and back leave them as they are; so does looking at a clip.
+    reader.turn_to("scores")
+    reader.turn_to("clips")
+    assert reader.found == found
+    # A link to some clips shows these, and nothing else is wanted; one that lies shows what it can.
+    ids = [shown.evaluate(f"finecut.id({row})") for row in (4, 1)]
+    shown.evaluate(f"location.hash = 'clips?ids={','.join(ids)},nonsense'")
+    reader.waits("document.getElementById('found').textContent.startsWith('2 of ')")
+    assert shown.input_value("#source") == ""
+    shown.evaluate(
+        "location.hash = 'clips?outcome=x&reason=99&limit.duration=a..b&order=no&limit.q=1..'"
+    )
+    reader.waits("finecut.shown.rows.length === finecut.clips.count")
+    assert shown.url.endswith("#clips")
 
 
 def test_where_the_browser_keeps_nothing_the_page_says_so(reader: Reader, page: Path) -> None:
