@@ -1,9 +1,10 @@
 """Lists of clips to leave out, as ``finecut dedup`` writes them, or by hand.
 
 A list is a Parquet file with one column ``id``, a text with one id in a line, or a folder of
-Parquet files. Such a file holds ids that are to go, never those that stay. The groups beside it say
-for which clip each duplicate is to go: where that clip goes as well, by a rule, nothing is left of
-the group.
+Parquet files. What stands behind a tab in a line of text is not read, nor are lines that begin with
+``#``: the report writes tags and notes there. Such a file holds ids that are to go, never those
+that stay. The groups beside it say for which clip each duplicate is to go: where that clip goes as
+well, by a rule, nothing is left of the group.
 """
 
 import hashlib
@@ -100,7 +101,7 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
         # Some editors begin a text with a mark that is not part of it.
         place, each = "line", "on each line"
         text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace")
-        said = map(str.strip, text)
+        said = map(_id_on, text)
     for number, id in enumerate(said, 1):
         if id == "" and place == "line":
             continue
@@ -110,6 +111,12 @@ def _ids_in(path: str, data: bytes) -> Iterator[str]:
                 f"{each}, as in the file names in clips/"
             )
         yield str(id)
+
+
+def _id_on(line: str) -> str:
+    """The id on a line; tags and notes may stand behind a tab, and a ``#`` begins a remark."""
+    said = line.strip()
+    return "" if said.startswith("#") else said.split("\t", 1)[0].rstrip()
 
 
 def _values(chunk: pa.Array) -> Iterator[object]:

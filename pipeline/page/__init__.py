@@ -13,7 +13,10 @@ texts become text nodes and nothing else (the page's policy forbids every other 
     charts.js    how a score is spread, and how many clips a threshold would keep
     timeline.js  a film as a line, with what became of each piece
     fields.js    what is known of source videos, and clips chosen by it
+    marks.js     clips that somebody ticked, with tags and notes
     clips.js     the gallery: search, filters, order
+    ticking.js   the boxes of clips, and what can be done with those that are ticked
+    address.js   what is shown, in the page's address
     clip.js      one clip, large
     …            one for each of the other views; page.js begins
 """
@@ -40,8 +43,11 @@ SCRIPTS = (
     "charts.js",
     "timeline.js",
     "fields.js",
+    "marks.js",
     "clips.js",
+    "address.js",
     "clip.js",
+    "ticking.js",
     "sources.js",
     "scores.js",
     "duplicates.js",

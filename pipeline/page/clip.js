@@ -200,7 +200,7 @@
         "div",
         { class: "pages" },
         h("div", { class: "left" }, film(row), finecut.track(clips.source[row], row)),
-        h("div", { class: "right" }, ...[verdict(row), words(text), errors(text), scores(measured), known(row, text), ofSource(row)].flat().filter(Boolean)),
+        h("div", { class: "right" }, ...[verdict(row), finecut.markOf(row), words(text), errors(text), scores(measured), known(row, text), ofSource(row)].flat().filter(Boolean)),
         more,
       ),
     );

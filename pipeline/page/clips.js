@@ -4,7 +4,8 @@
   const MANY_SOURCES = 400;
   const shown = { rows: new Uint32Array(0) };
   finecut.shown = shown;
-  const wanted = { words: "", outcome: "all", reason: "", source: "", order: "", up: false, limits: new Map() };
+  const wanted = { words: "", outcome: "all", reason: "", source: "", order: "", up: false, ticked: false, ids: null, limits: new Map() };
+  finecut.wanted = wanted;
   let asked = 0;
 
   // ── cards ─────────────────────────────────────────────────────────────────────────────────────
@@ -62,7 +63,7 @@
       h("span", { class: "facts" }, h("span", { class: "place", text: place }), value ? h("span", { class: "value", text: value }) : null),
     );
     requestAnimationFrame(() => finecut.poster(row, picture));
-    return button;
+    return [button, finecut.box(row, index)];
   };
   const grid = finecut.list({
     place: at("grid"),
@@ -119,6 +120,11 @@
     if (wanted.outcome === "kept") rows = finecut.sieved(rows, (row) => reason[row] === 0);
     if (wanted.outcome === "rejected") rows = finecut.sieved(rows, (row) => reason[row] !== 0);
     if (wanted.outcome === "marked") rows = finecut.sieved(rows, (row) => marked[row] !== 0);
+    if (wanted.ticked) rows = finecut.sieved(rows, (row) => finecut.marks.ticked[row] === 1);
+    if (wanted.ids) {
+      const some = new Set(finecut.rowsOf(wanted.ids));
+      rows = finecut.sieved(rows, (row) => some.has(row));
+    }
     if (wanted.reason !== "") {
       const one = Number(wanted.reason);
       rows = finecut.sieved(rows, (row) => reason[row] === one);
@@ -187,6 +193,7 @@
       ? "No clip matches. Remove a filter, or search for fewer words."
       : "No clips were finished. The Failures view shows why, if something failed.";
     chips();
+    finecut.noted();
   };
 
   // ── tools ─────────────────────────────────────────────────────────────────────────────────────
@@ -250,6 +257,7 @@
       },
     });
     button.textContent = words();
+    controls.up = { set value(up) { button.textContent = words(); } };
     controls.order.addEventListener("change", () => {
       button.textContent = words();
     });
@@ -326,6 +334,7 @@
     else if (controls[name]) controls[name].value = value;
     wanted[name === "search" ? "words" : name] = value;
   };
+  const USUAL = { search: "", outcome: "all", reason: "", source: "", ticked: false, ids: null };
   const unlimited = (name) => {
     wanted.limits.delete(name);
     for (const side of ["least", "most"]) controls[`${side}-${name}`].value = "";
@@ -338,6 +347,8 @@
       );
     if (wanted.words.trim()) chip(`“${wanted.words.trim()}”`, () => set("search", ""));
     if (wanted.outcome !== "all") chip(wanted.outcome, () => set("outcome", "all"));
+    if (wanted.ids) chip(finecut.several(wanted.ids.length, "id"), () => set("ids", null));
+    if (wanted.ticked) chip("ticked", () => set("ticked", false));
     if (wanted.reason !== "") chip(facts.reasons[wanted.reason], () => set("reason", ""));
     if (wanted.source) chip(wanted.source, () => set("source", ""));
     for (const [text, act] of finecut.fields.chips()) chip(text, act);
@@ -348,18 +359,28 @@
     }
     at("chips").replaceChildren(...some);
   };
-  /** Show the clips that fulfil this and nothing else. */
-  finecut.showOnly = (filters) => {
-    for (const [name, value] of Object.entries({ search: "", outcome: "all", reason: "", source: "" })) {
-      set(name, filters[name] ?? value);
+  /** Set the filters to these and no others; the order stays unless it is named. */
+  finecut.choose = (filters) => {
+    for (const [name, value] of Object.entries(USUAL)) set(name, filters[name] ?? value);
+    if ("up" in filters) {
+      const known = [...controls.order.options].some((option) => option.value === filters.order);
+      set("order", known ? filters.order : "");
+      wanted.up = filters.up;
+      controls.up.value = filters.up;
     }
+    if (wanted.reason !== "" && !facts.reasons[wanted.reason]) set("reason", "");
     for (const name of [...wanted.limits.keys()]) unlimited(name);
     finecut.fields.clear();
     for (const [name, one] of Object.entries(filters.limits || {})) {
+      if (!controls[`least-${name}`]) continue; // of another report
       wanted.limits.set(name, one);
       if (one.least !== -Infinity) controls[`least-${name}`].value = one.least;
       if (one.most !== Infinity) controls[`most-${name}`].value = one.most;
     }
+  };
+  /** Show the clips that fulfil this and nothing else. */
+  finecut.showOnly = (filters) => {
+    finecut.choose(filters);
     window.location.hash = "clips";
     finecut.sift();
   };

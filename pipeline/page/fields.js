@@ -53,5 +53,17 @@
   };
   /** What is wanted: words, and what takes it back. */
   const chips = () => [...wanted].map(([name, { value }]) => [`${titled(name)}: ${value}`, () => forget(name)]);
-  finecut.fields = { fitting, tools, chips, titled, clear: () => [...wanted.keys()].forEach(forget) };
+  const said = () => [...wanted].map(([name, { value }]) => [name, value]);
+  /** The same from outside: a value of a field, in its control as well. */
+  const want = (name, value) => {
+    const index = facts.fields.findIndex((each) => each.name === name);
+    const control = index >= 0 && document.getElementById(`field-${index}`);
+    if (!control) return;
+    const { values } = facts.fields[index];
+    const place = values ? values.findIndex(([text]) => text === value) : -1;
+    if (values && place < 0) return;
+    control.value = values ? place : value;
+    wanted.set(name, { control, value, whole: Boolean(values) });
+  };
+  finecut.fields = { fitting, tools, chips, titled, said, want, clear: () => [...wanted.keys()].forEach(forget) };
 })();

@@ -55,6 +55,8 @@
   // ── views ─────────────────────────────────────────────────────────────────────────────────────
 
   const named = () => {
+    const [address, ...filters] = window.location.hash.slice(1).split("?");
+    if (address === "clips" && filters.length) return { view: "clips", clip: "", filters: filters.join("?") };
     const hash = decoded(window.location.hash.slice(1));
     if (hash.startsWith("clip=")) return { view: null, clip: hash.slice(5) };
     return { view: Object.hasOwn(VIEWS, hash) ? hash : "clips", clip: "" };
@@ -84,6 +86,10 @@
       return;
     }
     if (at("clip").open) at("clip").close();
+    if (wanted.filters !== undefined) {
+      finecut.follow(wanted.filters);
+      if (complete) finecut.sift();
+    }
     const other = wanted.view !== view;
     view = wanted.view;
     switched(view);
@@ -160,6 +166,7 @@
     }
     complete = true;
     finecut.nameSources();
+    finecut.marks.recall();
     finecut.sift();
     switched(view);
     if (named().clip) gone();

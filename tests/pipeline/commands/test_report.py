@@ -38,6 +38,7 @@ from finecut.io.dataset.output import Entry, Output
 from finecut.io.layout import Layout, clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
+from finecut.io.tables.drops import read_drops
 from finecut.pipeline.at_work import tray
 from finecut.pipeline.cli.command import main
 from finecut.pipeline.cli.flags import options_table
@@ -897,6 +898,10 @@ def test_clips_are_chosen_by_what_is_known_of_their_videos(reader: Reader, page:
     shown.select_option("#field-1", index=1)
     reader.waits("document.querySelector('#found').textContent.startsWith('7 of 14')")
     assert not any("other.mp4" in name for name in reader.cards())
+    shown.reload()
+    shown.wait_for_selector("html[data-ready]")
+    assert reader.found.startswith("7 of 14"), "the address says so"
+    shown.click("summary:has-text('About the source videos')")
     shown.select_option("#field-2", index=1)
     reader.waits("document.querySelector('#found').textContent.startsWith('0 of 14')")
     assert shown.locator("#chips button").all_text_contents() == [
@@ -1190,6 +1195,112 @@ def test_the_page_can_be_used_with_keys_alone(reader: Reader, page: Path) -> Non
     reader.waits(f"{name}.startsWith('long.mp4, 0:01.0')")
 
 
+def test_ticked_clips_are_kept_and_saved_as_a_list_that_drop_reads(
+    reader: Reader, page: Path, tmp_path: Path
+) -> None:
+    shown = reader.read(page)
+    ticked = "[...document.querySelectorAll('.tick input')].filter(box => box.checked).length"
+    # A click on the box, a range with Shift, and a key on the clip that has the focus.
+    shown.click("#grid > li[aria-posinset='1'] .tick")
+    shown.click("#grid > li[aria-posinset='3'] .tick", modifiers=["Shift"])
+    assert shown.evaluate(ticked) == 3
+    shown.focus("#grid > li[aria-posinset='2'] .card")
+    shown.keyboard.press("x")
+    shown.keyboard.press("ArrowRight")
+    shown.keyboard.press("ArrowRight")
+    shown.keyboard.press("x")
+    assert shown.evaluate("[...finecut.marks.ticked].slice(0, 5).join('')") == "10110"
+    shown.keyboard.press("Enter")
+    shown.wait_for_selector("#clip[open]")
+    shown.fill("#clip-tags", "night,  good")
+    shown.fill("#clip-note", "a note\t<b>")
+    shown.keyboard.press("Escape")
+    reader.waits("!location.hash.startsWith('#clip=')")
+    shown.reload()
+    shown.wait_for_selector("html[data-ready]")
+    assert shown.evaluate("[...finecut.marks.ticked].slice(0, 5).join('')") == "10110"
+    shown.click("#marks > summary")
+    shown.fill("#tags", "cat")
+    shown.keyboard.press("Enter")
+    with shown.expect_download() as saving:
+        shown.click("#save-marks")
+    assert saving.value.suggested_filename == "marks.txt"
+    saving.value.save_as(tmp_path / "marks.txt")
+    ids = [shown.evaluate(f"finecut.id({row})") for row in (0, 2, 3)]
+    lines = (tmp_path / "marks.txt").read_text().splitlines()
+    assert lines[0].startswith("#")
+    assert sorted(lines[1:]) == sorted(
+        [f"{ids[0]}\tcat", f"{ids[1]}\tcat", f"{ids[2]}\tnight, good, cat\ta note <b>"]
+    )
+    assert set(read_drops([str(tmp_path / "marks.txt")])) == set(ids)
+    shown.click("#only-ticked")
+    assert reader.found.startswith("3 of ")
+    shown.click("#untick")
+    assert shown.evaluate("finecut.marks.count()") == 0
+    shown.reload()
+    shown.wait_for_selector("html[data-ready]")
+    assert shown.evaluate("finecut.marks.count()") == 0, "what was unticked stays so"
+    with (tmp_path / "marks.txt").open("a") as file:
+        file.write(f"{LOST}\n not an id\n")
+    shown.click("#marks > summary")
+    shown.set_input_files("#marks-file", tmp_path / "marks.txt")
+    reader.waits("document.getElementById('ticked').textContent.includes('from marks.txt')")
+    said = shown.text_content("#ticked")
+    assert said == (
+        "3 clips ticked from marks.txt, 1 id of clips that this page does not show, "
+        "1 line without an id"
+    )
+    row = shown.evaluate("[finecut.marks.of(3).tags.join(), finecut.marks.of(3).note]")
+    assert row == ["night,good,cat", "a note <b>"]
+    shown.click("#untick")
+    shown.click("#chips .chip")
+    reader.waits("finecut.shown.rows.length === finecut.clips.count")
+    shown.click("#tick-all")
+    assert shown.evaluate("finecut.marks.count() === finecut.clips.count")
+
+
+def test_the_address_says_what_is_shown(reader: Reader, page: Path) -> None:
+    shown = reader.read(page)
+    shown.click("label:has(#outcome-kept)")
+    shown.select_option("#order", "duration")
+    shown.click("#direction")
+    shown.fill("#source", "long")
+    shown.click(".limits > summary")
+    shown.fill("#most-duration", "1.5")
+    reader.waits("decodeURIComponent(location.hash).includes('limit.duration=..1.5')")
+    cards, found, address = reader.cards(), reader.found, shown.url
+    assert len(cards) > 1
+    shown.reload()
+    shown.wait_for_selector("html[data-ready]")
+    assert (reader.cards(), reader.found, shown.url) == (cards, found, address)
+    assert shown.input_value("#order") == "duration"
+    assert shown.text_content("#direction") == "↑ Lowest first"
+    # Another view and back leave them as they are; so does looking at a clip.
+    reader.turn_to("scores")
+    reader.turn_to("clips")
+    assert reader.found == found
+    # A link to some clips shows these, and nothing else is wanted; one that lies shows what it can.
+    ids = [shown.evaluate(f"finecut.id({row})") for row in (4, 1)]
+    shown.evaluate(f"location.hash = 'clips?ids={','.join(ids)},nonsense'")
+    reader.waits("document.getElementById('found').textContent.startsWith('2 of ')")
+    assert shown.input_value("#source") == ""
+    shown.evaluate(
+        "location.hash = 'clips?outcome=x&reason=99&limit.duration=a..b&order=no&limit.q=1..'"
+    )
+    reader.waits("finecut.shown.rows.length === finecut.clips.count")
+    assert shown.url.endswith("#clips")
+
+
+def test_where_the_browser_keeps_nothing_the_page_says_so(reader: Reader, page: Path) -> None:
+    forbidden = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('no'); }})"
+    reader.page.add_init_script(forbidden)
+    shown = reader.read(page)
+    shown.click("#marks > summary")
+    assert "does not keep what is ticked" in shown.inner_text("#unkept")
+    shown.click("#grid > li[aria-posinset='1'] .tick")
+    assert shown.inner_text("#ticked").startswith("1 clip ticked")
+
+
 def test_light_and_dark(browser: Any, page: Path) -> None:
     light = (
         "(c => c.match(/\\d+/g).reduce((a, b) => a + Number(b), 0) / 3)"
@@ -1220,6 +1331,8 @@ def test_a_telephone_scrolls_in_one_direction(browser: Any, page: Path) -> None:
     reader.turn_to("clips")
     shown.click(".others > summary")
     shown.click(".limits > summary")
+    shown.click("#marks > summary")
+    shown.tap("#grid > li[aria-posinset='1'] .tick")
     assert shown.evaluate(wide) <= 0
     shown.tap("#grid > li >> nth=0")
     shown.wait_for_selector("#clip[open]")
@@ -1248,6 +1361,8 @@ def test_no_rule_of_accessibility_is_broken(browser: Any, page: Path, colours: s
     reader = Reader(browser, color_scheme=colours, bypass_csp=True)
     shown = reader.read(page)
     shown.click(".limits > summary")
+    shown.click("#marks > summary")
+    shown.click("#grid > li[aria-posinset='1'] .tick")
     broken = {}
     for view in (*VIEWS, "clip"):
         if view == "clip":

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from finecut.io.layout import clip_id
 from finecut.io.tables.drops import DropsError, read_drops
 from finecut.pipeline.cli.command import main
 from finecut.transforms.find.inputs import Finding, find_sources
@@ -164,3 +165,14 @@ def test_failures_of_an_earlier_run_that_cannot_be_read_are_left_out(
     os.mkfifo(failed)
     assert len(find_sources(Finding((str(tmp_path / "a.mp4"),), failed=str(failed)))) == 1
     assert "failed.jsonl is a pipe" in caplog.text
+
+
+def test_a_list_may_say_more_behind_a_tab(tmp_path: Path) -> None:
+    """As the report saves it, on either kind of machine."""
+    one, other = clip_id("a", 0, 1), clip_id("a", 1, 2)
+    path = tmp_path / "marks.txt"
+    path.write_bytes(f"\ufeff# id, tags, note\r\n{one}\tnight, good\ta # b\r\n\n{other}\n".encode())
+    assert {*read_drops([str(path)])} == {one, other}
+    path.write_text(f"{one} night\n")
+    with pytest.raises(DropsError, match="line 1"):
+        read_drops([str(path)])
