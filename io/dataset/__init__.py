@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from finecut.io.dataset.clips import ClipError, ShortClip
     from finecut.io.dataset.for_tensorflow import tf_dataset, tf_table
     from finecut.io.dataset.for_torch import ClipDataset
-    from finecut.io.dataset.output import NoDataset
+    from finecut.io.dataset.places import NoDataset
     from finecut.io.dataset.tables import batches, table
 
 __all__ = [

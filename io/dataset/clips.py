@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecut.io.dataset.order import Places, Share, part, shuffled, size_of_part
-from finecut.io.dataset.output import Entry, NoDataset
+from finecut.io.dataset.output import Entry
+from finecut.io.dataset.places import NoDataset
 from finecut.io.dataset.sources import Source
 from finecut.io.media.frames.training_frames import Pictures, TooFew, read_frames
 from finecut.io.media.limits import FilmError

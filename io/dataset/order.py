@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.dataset.output import NoDataset
+from finecut.io.dataset.places import NoDataset
 from finecut.io.process.threads import in_order
 
 A = TypeVar("A")

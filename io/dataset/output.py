@@ -14,17 +14,16 @@ clip's document (:meth:`Output.entries`), its film (:attr:`Entry.film`), what wa
 the paths of :class:`~finecut.io.layout.Layout` can only read the first kind.
 """
 
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, Self
 
 import pyarrow as pa
 
 from finecut.io.dataset.arrangement import found, refuse_packed
-from finecut.io.errors import UserError
+from finecut.io.dataset.places import NoDataset, Place
 from finecut.io.held import SOURCE, scores_held, source_held
 from finecut.io.layout import (
     OF_VECTORS,
@@ -42,59 +41,6 @@ from finecut.io.tables.parquet import PARQUET, from_parquet, tables_in
 
 Document = Mapping[str, Any]
 JSON, CLIP = ".json", ".mp4"
-
-
-class NoDataset(UserError, ValueError):
-    """What was named is no output, or a document in it cannot be read; the message says more."""
-
-
-class Place(NamedTuple):
-    """Where bytes lie: they are a file, or a part of one."""
-
-    path: str
-    #: ``None``: they are all of it.
-    offset: int | None = None
-    size: int | None = None
-
-    def read(self) -> bytes:
-        """The bytes, or :class:`NoDataset` if the file ends before they do."""
-        if self.offset is None or self.size is None:
-            return shelf.read(self.path)
-        data = shelf.read_part(self.path, self.offset, self.size)
-        if len(data) < self.size:
-            raise NoDataset(
-                f"{self.path} ends after {len(data)} of {self.size} bytes of a file in it: usually "
-                "a copy was cut short"
-            )
-        return data
-
-    @contextmanager
-    def source(self) -> Iterator[str | BinaryIO]:
-        """What a decoder reads them from; a part of a file is read as a whole."""
-        if self.offset is not None:
-            yield io.BytesIO(self.read())
-            return
-        with shelf.open_source(self.path) as source:
-            yield source
-
-    def num_bytes(self) -> int:
-        """How many bytes they are, or would be if the file did not end before; raises
-        ``FileNotFoundError`` if there is none.
-        """
-        there = shelf.size_of(self.path)
-        if self.offset is None or self.size is None:
-            return there
-        return max(0, min(self.size, there - self.offset))
-
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """The bytes, that many at a time; fewer of them where the file ends before."""
-        with shelf.open_file(self.path) as file:
-            if self.offset is not None:
-                file.seek(self.offset)
-            left = self.size
-            while piece := file.read(size if left is None else min(size, left)):
-                left = None if left is None else left - len(piece)
-                yield piece
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finecut.io.dataset.order import Listed, Listing, ahead
-from finecut.io.dataset.output import (
-    Entry,
-    NoDataset,
-    Output,
-    chunk_named,
-    clips_named,
-    read_document,
-)
+from finecut.io.dataset.output import Entry, Output, chunk_named, clips_named, read_document
+from finecut.io.dataset.places import NoDataset
 from finecut.io.held import OF_SOURCE, SOURCE
 from finecut.io.layout import PREVIEWS, embedding_folder, is_clip_id
 from finecut.io.storage import files as shelf

@@ -14,7 +14,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from finecut.io.dataset.order import ahead
-from finecut.io.dataset.output import Entry, NoDataset
+from finecut.io.dataset.output import Entry
+from finecut.io.dataset.places import NoDataset
 from finecut.io.dataset.sources import Source, open_source
 from finecut.io.held import OF_SOURCE
 from finecut.io.tables.kinds import Kinds, in_columns

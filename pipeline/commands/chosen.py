@@ -1,6 +1,7 @@
 """What commands on a dataset are told of it, and have to hold against what is there."""
 
-from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.storage import files as shelf
 from finecut.pipeline.options import OptionError
 

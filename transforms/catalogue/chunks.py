@@ -15,14 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from finecut.io.dataset.output import (
-    Document,
-    Entry,
-    NoDataset,
-    Output,
-    chunk_named,
-    read_document,
-)
+from finecut.io.dataset.output import Document, Entry, Output, chunk_named, read_document
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout, chunk_id, chunk_numbered, embedding_folder
 from finecut.io.records import Clip, Video
 from finecut.io.storage import files as shelf

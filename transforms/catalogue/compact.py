@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from finecut.io.dataset.output import NoDataset, Output, chunk_named, read_document
+from finecut.io.dataset.output import Output, chunk_named, read_document
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json

@@ -10,7 +10,8 @@ Whoever asks here need not care how a dataset is arranged.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from finecut.io.dataset.output import NoDataset, Output, Place, read_document
+from finecut.io.dataset.output import Output, read_document
+from finecut.io.dataset.places import NoDataset, Place
 from finecut.io.layout import Layout
 from finecut.transforms.catalogue.fields import KEPT
 

@@ -52,7 +52,7 @@ def slices(layout: Layout) -> Iterator[Slice]:
 def rows_in(piece: Slice, layout: Layout, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of a slice; give the columns that you need, since others cost time and memory.
 
-    Documents that cannot be read are a :class:`~finecut.io.dataset.output.NoDataset`.
+    Documents that cannot be read are a :class:`~finecut.io.dataset.places.NoDataset`.
     """
     if piece.bucket is not None:
         return _in_bucket(piece.bucket, columns)

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from finecut.io.dataset.output import Entry, NoDataset, clips_named, read_document
+from finecut.io.dataset.output import Entry, clips_named, read_document
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout, is_clip_id
 from finecut.io.storage.json_documents import BadDocument, read_json
 from finecut.transforms.catalogue.compact import is_complete

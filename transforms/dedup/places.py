@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import AsSingleton
 
-from finecut.io.dataset.output import NoDataset, Place
+from finecut.io.dataset.places import NoDataset, Place
 from finecut.io.layout import Layout
 from finecut.transforms.catalogue.reading import Slice, rows_in, slices
 from finecut.transforms.dedup.beside import place_of

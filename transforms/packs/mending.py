@@ -10,7 +10,8 @@ from itertools import count as numbers
 
 import pyarrow.compute as pc
 
-from finecut.io.dataset.output import NoDataset, Output, chunk_named
+from finecut.io.dataset.output import Output, chunk_named
+from finecut.io.dataset.places import NoDataset
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
 from finecut.io.storage.publishing import Shelf

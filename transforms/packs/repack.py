@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from finecut.io.dataset.output import Output, Place, chunk_named, clips_named, read_document
+from finecut.io.dataset.output import Output, chunk_named, clips_named, read_document
+from finecut.io.dataset.places import Place
 from finecut.io.process.threads import in_order
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf

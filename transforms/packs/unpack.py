@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from finecut.io.dataset.output import Output, Place, chunk_named, clips_named, read_document
+from finecut.io.dataset.output import Output, chunk_named, clips_named, read_document
+from finecut.io.dataset.places import Place
 from finecut.io.layout import (
     CATALOGUE,
     PACKS,

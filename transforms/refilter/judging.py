@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
 
-from finecut.io.dataset.output import Entry, NoDataset, Output
+from finecut.io.dataset.output import Entry, Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout, chunk_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.records import from_json

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from finecut.io.dataset.output import NoDataset, Place
+from finecut.io.dataset.places import NoDataset, Place
 from finecut.io.media.frames.cheap_frames import show_key_frames
 from finecut.io.media.frames.contact_sheet import (
     Sheet,

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from finecut.io.dataset.output import NoDataset, Place
+from finecut.io.dataset.places import NoDataset, Place
 from finecut.io.process.children import ChildDied, ChildLimits, possible, run_in_child
 from finecut.io.storage import files as shelf
 from finecut.io.storage.retry import note_outlasted

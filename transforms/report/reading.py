@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from finecut.io.dataset.output import Entry, NoDataset, Output
+from finecut.io.dataset.output import Entry, Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import PREVIEWS, chunk_id, is_clip_id
 from finecut.io.process.threads import in_order
 from finecut.io.storage.json_documents import BadDocument, read_json

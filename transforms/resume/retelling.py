@@ -13,13 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from finecut.io.dataset.output import (
-    NoDataset,
-    Output,
-    chunk_named,
-    clips_named,
-    read_document,
-)
+from finecut.io.dataset.output import Output, chunk_named, clips_named, read_document
+from finecut.io.dataset.places import NoDataset
 from finecut.io.held import SOURCE, source_held
 from finecut.io.layout import is_clip_id
 from finecut.io.process.threads import in_order

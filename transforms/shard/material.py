@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from finecut.io.dataset.output import Entry, NoDataset, Output
+from finecut.io.dataset.output import Entry, Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.shards import ShardFolder, size_in_tar

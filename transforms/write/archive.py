@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
-from finecut.io.dataset.output import Place
+from finecut.io.dataset.places import Place
 from finecut.io.storage import files as shelf
 from finecut.io.tables.shards import Tar
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from finecut.io.dataset.arrangement import decide
-from finecut.io.dataset.output import Place
+from finecut.io.dataset.places import Place
 from finecut.io.layout import embedding_folder
 from finecut.io.records import Clip, Failure, Written
 from finecut.io.storage import files as shelf

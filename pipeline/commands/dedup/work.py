@@ -6,7 +6,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.errors import RunError, UserError
 from finecut.io.layout import DEDUP, GROUPS, Layout, embedding_folder
 from finecut.io.storage import files as shelf

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from finecut.io.dataset.arrangement import found
-from finecut.io.dataset.output import NoDataset
+from finecut.io.dataset.places import NoDataset
 from finecut.io.errors import RunError
 from finecut.io.layout import DEDUP, Layout
 from finecut.io.records import from_json, to_json

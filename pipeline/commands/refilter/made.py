@@ -13,7 +13,8 @@ from dataclasses import fields, replace
 from typing import Any, Final, NamedTuple
 
 from finecut.io.dataset.arrangement import found
-from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.fence import Fence

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import AsList
 
-from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf
 from finecut.pipeline.at_work import occupying, refuse_half_forgotten, tray

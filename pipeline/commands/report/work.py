@@ -17,7 +17,8 @@ from urllib.parse import quote
 import apache_beam as beam
 
 from finecut.io.dataset.arrangement import found
-from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.storage.publishing import Shelf

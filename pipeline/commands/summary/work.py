@@ -16,7 +16,8 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from finecut.io.dataset.arrangement import found
-from finecut.io.dataset.output import JSON, Entry, NoDataset, Output, chunk_named
+from finecut.io.dataset.output import JSON, Entry, Output, chunk_named
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import BadDocument, read_json

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
-from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf

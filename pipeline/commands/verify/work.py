@@ -12,7 +12,7 @@ from typing import Final
 import apache_beam as beam
 
 from finecut.io.dataset.arrangement import found
-from finecut.io.dataset.output import NoDataset
+from finecut.io.dataset.places import NoDataset
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout
 from finecut.io.media.limits import Limits

@@ -28,7 +28,8 @@ from performing import dedup
 from places import BESIDE
 from planted import by_brute_force, identifier, planted, told, write_tables
 
-from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout
 from finecut.io.media.frames.small_pictures import thumbnails
 from finecut.io.media.testfilm.paint import Scene, paint

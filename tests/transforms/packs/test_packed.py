@@ -15,7 +15,8 @@ from arranged import Both, both, curate, tree, unpacked
 
 from finecut.io.dataset import table
 from finecut.io.dataset.arrangement import OtherArrangement, PackedDataset
-from finecut.io.dataset.output import NoDataset, Output, Place
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset, Place
 from finecut.io.storage.publishing import Shelf
 from finecut.io.tables.packs import PackTable
 from finecut.pipeline.commands.summary import SummaryOptions, SumUp

@@ -12,7 +12,7 @@ import pytest
 from arranged import Both, both, curate, tree, unpacked
 from performing import performed
 
-from finecut.io.dataset.output import NoDataset
+from finecut.io.dataset.places import NoDataset
 from finecut.pipeline.commands.dedup import DedupOptions
 from finecut.pipeline.commands.refilter import RefilterOptions
 from finecut.pipeline.commands.report import ReportOptions

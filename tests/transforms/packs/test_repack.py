@@ -11,7 +11,8 @@ import pytest
 from arranged import Both, both, curate, tree, unpacked
 from faults import Runs, staged
 
-from finecut.io.dataset.output import NoDataset, Output
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import NoDataset
 from finecut.pipeline.commands.repack import Repack, RepackOptions
 from finecut.pipeline.commands.repack.work import Repacked
 

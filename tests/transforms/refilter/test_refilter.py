@@ -21,7 +21,8 @@ from hypothesis import strategies as some
 from performing import performed
 from refiltering import HIGH, LOW, choices, curated, films, refiltered, scored, tree
 
-from finecut.io.dataset.output import Entry, NoDataset, Output
+from finecut.io.dataset.output import Entry, Output
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout
 from finecut.io.media.testfilm.paint import paint
 from finecut.io.process import children as child

@@ -8,7 +8,7 @@ import pytest
 from away import wait_shorter
 from child_work import finds_no_file_for_long
 
-from finecut.io.dataset.output import Place
+from finecut.io.dataset.places import Place
 from finecut.io.layout import Layout
 from finecut.io.media.limits import FilmError
 from finecut.io.process.children import ChildLimits, possible

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from finecut.io.dataset.clips import ClipError
-from finecut.io.dataset.output import NoDataset
+from finecut.io.dataset.places import NoDataset
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.media.testfilm.paint import Scene, paint
 from finecut.pipeline.cli.command import main

@@ -27,7 +27,8 @@ from knowing import looking_in
 from performing import verify
 from small_disk import NoDisk, small_disk
 
-from finecut.io.dataset.output import Output, Place
+from finecut.io.dataset.output import Output
+from finecut.io.dataset.places import Place
 from finecut.io.errors import RunError
 from finecut.io.layout import Layout, chunk_id
 from finecut.io.media.testfilm.paint import paint

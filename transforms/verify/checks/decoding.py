@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, get_type_hints
 
-from finecut.io.dataset.output import Place
+from finecut.io.dataset.places import Place
 from finecut.io.media.limits import FilmError, Limits, prepare_process
 from finecut.io.media.validate import Moving, Watched, read_webp, watch_clip
 from finecut.io.process.child import beat

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from finecut.io.dataset.output import CLIP, Place
+from finecut.io.dataset.output import CLIP
+from finecut.io.dataset.places import Place
 from finecut.io.layout import Layout
 from finecut.io.storage import files as shelf
 from finecut.io.tables.packs import PackedClip, PackTable, member_name

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from finecut.io.dataset.output import Place
+from finecut.io.dataset.places import Place
 from finecut.io.layout import chunk_id, is_clip_id
 from finecut.io.storage import files as shelf
 from finecut.io.storage.json_documents import usable_json
