@@ -84,7 +84,7 @@ KINDS = {
     "looking at a film": "GET .*films%2Fa",
     "staging a clip": "POST /upload",
     QUICK: "POST .*rewriteTo.*clips%2F",
-    "looking for another chunk": "GET .*clip_chunks%2F",
+    "looking for another chunk": "GET [^?]*clip_chunks%2F",
 }
 
 

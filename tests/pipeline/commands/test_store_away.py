@@ -108,11 +108,11 @@ KINDS = {
         *("index.parquet", "shards%2F[^?]*tar"),
     ],
     "shard": [
-        *("clips%2F", "metas%2F", "processed_clip_chunks%2F", "embd_parquet%2F", "duplicates%2F"),
+        *("clips%2F", "metas%2F", "catalogue%2F", "embd_parquet%2F", "duplicates%2F"),
         "groups.parquet",
     ],
     "dedup": [
-        *("clips%2F", "processed_clip_chunks%2F", "embd_parquet", "state.json", "likeness.parquet"),
+        *("clips%2F", "catalogue%2F", "embd_parquet", "state.json", "likeness.parquet"),
     ],
     "refilter": [
         *("clips%2F", "metas%2F", "embd_parquet%2F", "processed_videos%2F"),

@@ -67,7 +67,15 @@ class Packed(Files):
             for path, member, place in _members_of(clip, layout):
                 members[path], in_archive[path] = place, member
                 names[path] = f"{place.path} ({member})"
-        return cls(name, table, rows, members, documents, names, in_archive)
+        return cls(
+            name,
+            table,
+            rows=rows,
+            members=members,
+            documents=documents,
+            names=names,
+            in_archive=in_archive,
+        )
 
     def place(self, path: str, layout: Layout) -> Place | None:
         place = self.members.get(path)
