@@ -22,6 +22,8 @@ SEARCH: Final = "searching"
 VERDICTS: Final = ("kept", "rejected", "any")
 #: Letters of a caption that are shown.
 SHOWN: Final = 100
+#: Clips that an address of the report names: longer addresses are not opened everywhere.
+SEEN: Final = 40
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ class Search(DatasetCommand[SearchOptions, "Found"]):
         if self.options.ids:
             yield f"ids      {self.options.ids}"
         if result.page and result.hits:
-            yield f"see      {result.page}#clip={result.hits[0].id}"
+            ids = ",".join(hit.id for hit in result.hits[:SEEN])
+            yield f"see      {result.page}#clips?ids={ids}"
 
 
 def _shown(hit: Hit) -> Iterator[str]:

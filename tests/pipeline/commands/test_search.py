@@ -208,7 +208,7 @@ def test_what_is_printed(
     assert first in out
     assert second in out
     assert "second 3 of long.mp4" in out
-    assert f"{dataset.root}/report/index.html#clip={first}" in out
+    assert f"{dataset.root}/report/index.html#clips?ids={first},{second}" in out
     assert main([*words, "--json", "--quiet"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [each["id"] for each in told] == [first, second]
