@@ -71,11 +71,16 @@ def label_of(clip: Named) -> str:
 def short(value: Any, most: int = 60) -> str:
     """A value in few letters.
 
-    >>> short([814889, None]), short([]), short("a long text", most=7)
-    ('814889', 'nothing', 'a long…')
+    >>> short([814889, None]), short([]), short("a long text", most=7), short(["a", ("b", 2)])
+    ('814889', 'nothing', 'a long…', 'a, b 2')
     """
-    if isinstance(value, list):
-        value = [each for each in value if each is not None]
-        value = value[0] if len(value) == 1 else value
-    text = "nothing" if value in (None, [], {}) else str(value)
+    text = _plain(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_plain(each) for each in value if each is not None) or "nothing"
+    if isinstance(value, tuple):
+        return " ".join(str(each) for each in value if each is not None)
+    return "nothing" if value in (None, {}) else str(value)
