@@ -11,6 +11,7 @@ from finecut.io.wording import count_of
 from finecut.pipeline.commands.base import BOOKS, DatasetCommand, DatasetOptions, Page
 from finecut.pipeline.options import Options, StepOptions, option_fields
 from finecut.transforms.filter.rules import parse_rule
+from finecut.transforms.filter.shares import read_share
 from finecut.transforms.option import DISABLE, RUN, SCORE_ONLY, option
 from finecut.transforms.registry import STEPS
 
@@ -34,8 +35,9 @@ def as_made(name: str, text: str | None = None) -> Any:
 class _Choices(DatasetOptions):
     keep: tuple[str, ...] = as_made(
         "keep",
-        "Keep only clips that satisfy this rule, instead of the previous rules. Several rules "
-        "must all be satisfied; '' removes the previous rules.",
+        "Keep only clips that satisfy this rule, instead of the previous rules: a limit, or a "
+        "share of all clips, as in 'sharpness top 80%'. Several rules must all be satisfied; '' "
+        "removes the previous rules.",
     )
     drop: tuple[str, ...] = as_made(
         "drop",
@@ -85,8 +87,10 @@ class RefilterOptions(_StepChoices):
                 yield f"--{name} '' removes what was there before: give it alone, or leave it out"
         for text in filter(None, self.keep):
             try:
-                # Which scores custom steps give is known when the output is read.
-                parse_rule(text, own=True)
+                # Which scores custom steps give is known when the output is read, and so is what
+                # a share comes to.
+                if read_share(text) is None:
+                    parse_rule(text, own=True)
             except ValueError as error:
                 yield f"--keep {error}"
         yield from (

@@ -51,12 +51,14 @@ from finecut.transforms.catalogue.buckets import LINES
 from finecut.transforms.catalogue.on_workers import CompactCatalogue
 from finecut.transforms.filter.clips import ids_of
 from finecut.transforms.filter.rules import Rule
+from finecut.transforms.filter.shares import read_share
 from finecut.transforms.option import did_you_mean
 from finecut.transforms.refilter.changing import REFILTERED, UNCHANGED, UNTOUCHED
 from finecut.transforms.refilter.deciding import Decided, DoToVideos, LookAtVideos
 from finecut.transforms.refilter.judging import Refiltering
 from finecut.transforms.refilter.looking import Looking
 from finecut.transforms.refilter.rewriting import KEPT, Amount, Yields, curve
+from finecut.transforms.refilter.shares import rule_in
 from finecut.transforms.write.documents import serialise
 
 #: What only models make again.
@@ -71,6 +73,7 @@ def refilter_dataset(command: Refilter) -> Done:
     output = Output.at(options.dataset, packs=True)
     runs = list(runs_of(output.layout))
     base = base_of(output, runs)
+    options = replace(options, keep=tuple(_limits(command, output)))
     new = renewed(base, options)
     refiltering = refiltering_of(output.root, uuid.uuid4().hex, new, runs)
     own = refiltering.writing.shelf
@@ -103,6 +106,21 @@ def refilter_dataset(command: Refilter) -> Done:
         if done.videos.get(REFILTERED):
             _renew_page(command, refiltering)
     return Done(done, new, lost=abs(foreseen.clips - done.clips))
+
+
+def _limits(command: Refilter, output: Output) -> Iterator[str]:
+    """The rules, with limits in place of shares, each of which is told."""
+    for text in command.options.keep:
+        share = read_share(text)
+        if share is None:
+            yield text
+            continue
+        try:
+            rule = rule_in(share, output.layout)
+        except ValueError as error:
+            raise OptionError(f"--keep {text}: {error}") from error
+        command.say(f"rule     {text}: {rule}")
+        yield rule
 
 
 def _compact(command: Refilter, refiltering: Refiltering) -> None:
