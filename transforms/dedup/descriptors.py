@@ -123,7 +123,7 @@ def agreement(one: Floats, other: Floats) -> float:
     """How alike two clips are: at each moment of the shorter the nearest a second around it.
 
     >>> film = np.eye(4, dtype=np.float32)
-    >>> agreement(film, film), agreement(film[:3], film[1:]), agreement(film[:1], film[3:])
+    >>> agreement(film, film), agreement(film[1:], film), agreement(film[:1], film[3:])
     (1.0, 1.0, 0.0)
     """
     short, long = sorted((one, other), key=len)

@@ -200,6 +200,7 @@ def test_ten_seconds_of_an_hour_are_read_without_the_hour(
     assert store.sent < 0.03 * len(hour)
 
 
+@pytest.mark.slow
 def test_parts_side_by_side_write_the_same_tree_and_are_summed_up(
     store: FaultyStore, local: dict[str, bytes]
 ) -> None:

@@ -56,7 +56,15 @@ def command_of(name: str, *words: str) -> Command[Any, Any]:
 
 def test_what_leaves_something_in_a_dataset_can_be_launched() -> None:
     for name, kind in all_commands().items():
-        answers = name in ("summary", "describe", "estimate", "doctor", "demo", "completion")
+        answers = name in (
+            "summary",
+            "describe",
+            "estimate",
+            "doctor",
+            "demo",
+            "completion",
+            "compare",
+        )
         assert kind.launchable is not (answers or name == "launch"), name
 
 

@@ -163,6 +163,7 @@ def test_the_number_of_workers_changes_no_byte(tables: Path, done: Path, tmp_pat
     assert not (done / ".staging").exists()
 
 
+@pytest.mark.slow
 def test_another_threshold_or_rule_needs_no_clusters(tables: Path, tmp_path: Path) -> None:
     first = dedup(asked(tmp_path, tables))[0]
     before = tree(tmp_path / "dedup")

@@ -20,7 +20,6 @@ from finecut.transforms.dedup.beside import place_of
 from finecut.transforms.dedup.by_key import lay_here, read
 from finecut.transforms.dedup.clusters import Clustering, Settled
 from finecut.transforms.dedup.confirming import ASKED, compare, known, look
-from finecut.transforms.dedup.confirming import CLIP as CLIP_SCHEMA
 from finecut.transforms.dedup.descriptors import (
     Describer,
     NoDescriber,
@@ -31,6 +30,7 @@ from finecut.transforms.dedup.descriptors import (
     rows_in,
 )
 from finecut.transforms.dedup.folder import LIKENESS_SCHEMA, Deduping
+from finecut.transforms.dedup.places import with_places
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -134,7 +134,7 @@ def compared(root: Path, model: str, still: bool = False) -> tuple[Deduping, lis
     )
     settled = Settled(dimension=2, items=2, pointless=0, pieces=((0, 1),), pairs=1)
     place = place_of("test", deduping, settled)
-    [(_, clips)] = lay_here(pa.table([["a", "b"]], schema=CLIP_SCHEMA), 0, "clips", place)
+    [(_, clips)] = lay_here(with_places(pa.array(["a", "b"]), []), 0, "clips", place)
     assert look(clips, deduping) == 2
     [(_, batch)] = lay_here(pa.table([["a"], ["b"]], schema=ASKED), 0, "batch", place)
     [(_, part)] = compare((0, batch), deduping, settled)

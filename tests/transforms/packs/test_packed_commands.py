@@ -109,6 +109,7 @@ def refilter(dataset: Path, rule: str) -> dict[str, bytes]:
     return tree(dataset)
 
 
+@pytest.mark.slow
 def test_a_verdict_is_a_column(made: Both, packed: Path, tmp_path: Path) -> None:
     """Stricter rules, and back again: unpacked, it is what refiltering files leads to."""
     shutil.copytree(made.files, made.made)
@@ -136,6 +137,7 @@ def middle_of(dataset: Path) -> str:
 # ── dedup ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_the_same_duplicates_are_found(made: Both, packed: Path, tmp_path: Path) -> None:
     """By vectors in columns, and by pictures in archives."""
     told = {}

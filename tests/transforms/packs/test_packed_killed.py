@@ -165,7 +165,7 @@ def test_replacing_a_finished_video_may_be_killed(runs: Runs, films: Path, tmp_p
 
 
 @pytest.mark.xdist_group("faults")
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 11])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 40])
 def test_a_refiltering_may_be_killed_anywhere(
     every: int, runs: Runs, films: Path, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def copied(scored: Path, tmp_path: Path) -> Path:
 # What comes of it.
 
 
+@pytest.mark.slow
 def test_tighter_is_what_curation_would_have_made_and_looser_is_left_to_it(
     films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -277,6 +277,7 @@ def truth_of(clips: list[Candidate], mixed: bool) -> Shards:
     return shards
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(CANDIDATES, st.booleans(), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_a_plan_holds_each_clip_once_whoever_looked_first(
