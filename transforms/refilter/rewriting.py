@@ -186,13 +186,18 @@ PARTS: Final = (0.9, 0.75, 0.5, 0.25, 0.1)
 
 @dataclass(frozen=True)
 class Amount:
-    """So many clips, and how long they are together."""
+    """So many clips, how long they are together, and how large."""
 
     clips: int = 0
     seconds: float = 0.0
+    num_bytes: int = 0
 
     def __add__(self, other: "Amount") -> "Amount":
-        return Amount(self.clips + other.clips, self.seconds + other.seconds)
+        return Amount(
+            self.clips + other.clips,
+            self.seconds + other.seconds,
+            self.num_bytes + other.num_bytes,
+        )
 
 
 @dataclass(frozen=True, order=True)

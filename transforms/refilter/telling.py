@@ -86,5 +86,6 @@ def _amounts(entries: Iterable[Entry]) -> dict[str, Amount]:
     for entry in entries:
         start, end = entry.span
         name = entry.document.get("filtered_by") or KEPT
-        amounts[name] = amounts.get(name, Amount()) + Amount(1, end - start)
+        size = int(entry.document.get("num_bytes") or 0)
+        amounts[name] = amounts.get(name, Amount()) + Amount(1, end - start, size)
     return amounts

@@ -105,7 +105,7 @@ class Refilter(DatasetCommand[RefilterOptions, "Done"]):
     name = "refilter"
     page = Page(
         "Change the rules and thresholds of a finished dataset, without decoding or models.",
-        """Prints how much each rule would reject, in clips and seconds. Then it moves clips
+        """Prints how much each rule would reject, in clips, seconds and bytes. Then it moves clips
         between clips/ and filtered_clips/ and rewrites everything that refers to them, as if
         curate had used the new rules from the start. Options that you do not give stay as they
         were. Videos with clips that only curate can judge (a score was never measured, a vector

@@ -24,7 +24,7 @@ from finecut.io.storage.publishing import Shelf
 from finecut.io.summary import Summary
 from finecut.io.tables.drops import bereft_words, unused_drops
 from finecut.io.tables.parquet import PARQUET
-from finecut.io.wording import count_of
+from finecut.io.wording import count_of, in_bytes
 from finecut.pipeline.at_work import occupying, refuse_half_forgotten, tray
 from finecut.pipeline.beam_options import BEAMS
 from finecut.pipeline.cli.flags import words_of
@@ -303,17 +303,17 @@ def table(yields: Yields, rules: Sequence[Rule]) -> str:
     """What is kept and what each rule rejects, now and then; and what other limits would do."""
     names = [KEPT, *dict.fromkeys(rule.name for rule in rules)]
     names += sorted({*yields.now, *yields.then} - {*names})
-    rows = [f"{'':<28}{'before':>24}{'after':>24}"]
+    rows = [f"{'':<28}{'before':>32}{'after':>32}"]
     for name in names:
         now, then = (amounts.get(name, Amount()) for amounts in (yields.now, yields.then))
-        rows.append(f"{name or 'kept':<28}{_amount(now):>24}{_amount(then):>24}")
+        rows.append(f"{name or 'kept':<28}{_amount(now):>32}{_amount(then):>32}")
     others = yields.clips_untouched + yields.clips_failed
     lost = ", ".join(f"{number} {what}" for what, number in sorted(yields.losing.items()))
     rows += lines_of(
         [
             (
                 others,
-                f"{'not judged':<28}{count_of(others, 'clip'):>24}{count_of(others, 'clip'):>24}",
+                f"{'not judged':<28}{count_of(others, 'clip'):>32}{count_of(others, 'clip'):>32}",
             ),
             *(_lacking(yields, name, number) for name, number in sorted(yields.lacking.items())),
             # Several rules may speak of one score.
@@ -344,7 +344,8 @@ def _curve(yields: Yields, rule: Rule) -> str:
 
 
 def _amount(amount: Amount) -> str:
-    return f"{count_of(amount.clips, 'clip')} {amount.seconds:.1f} s"
+    size = in_bytes(amount.num_bytes)
+    return f"{count_of(amount.clips, 'clip')} {amount.seconds:.1f} s {size}"
 
 
 def final_words(done: Done) -> str:
