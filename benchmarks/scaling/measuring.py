@@ -93,6 +93,10 @@ def _shard(root: Path, to: Path) -> list[str]:
     return ["shard", str(root), "--output", f"{to}/shards"]
 
 
+def _report(root: Path) -> list[str]:
+    return ["report", str(root), "--into", f"{root.parent}/report"]
+
+
 PLANS: Final = "dry_run" in {f.name for f in fields(ShardOptions)}
 #: In this order: dedup writes into the output, and report into a folder of its own.
 STEPS: Final = (
@@ -122,7 +126,9 @@ STEPS: Final = (
         of_documents=True,
         codes=(0, FOUND),
     ),
-    Step("report", lambda root, _: ["report", str(root), "--into", f"{root.parent}/report"]),
+    Step("report, no pictures", lambda root, _: [*_report(root), "--no-pictures"]),
+    # Each clip is decoded: some milliseconds, however many there are.
+    Step("report", lambda root, _: _report(root), of_clips=True, of_documents=True),
 )
 
 
