@@ -256,9 +256,12 @@ def appears_whole(uri: str) -> bool:
 
 def matching(pattern: str) -> list[str]:
     """The files a glob names; ``**`` stands for any depth, also none."""
-    if not is_remote(pattern):
-        return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
-    return [one.uri for one in _listed(pattern)]
+    if is_remote(pattern):
+        return [one.uri for one in _listed(pattern)]
+    # (A folder with a pattern in its name is in no dataset.)
+    if leads_outside(pattern.rpartition("/")[0]):
+        return []
+    return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
 
 
 def _below(folder: str, most: int | None = None) -> Iterator[Found]:

@@ -206,7 +206,7 @@ PLANTS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], tuple[str, ...]
     "clips": (link("out/clips"), COMMANDS, (CURATE, DEDUP, SHARD, VERIFY)),
     "metas": (link("out/metas"), COMMANDS, COMMANDS),
     "a clip": (link("out/clips/{clip}.mp4"), COMMANDS, (SHARD, VERIFY)),
-    "a document": (link("out/metas/v0/{clip}.json"), COMMANDS, (REFILTER, SHARD, VERIFY, REPORT)),
+    "a document": (link("out/metas/v0/{clip}.json"), COMMANDS, (SHARD, VERIFY)),
     "chunks": (link("out/processed_clip_chunks"), COMMANDS, COMMANDS),
     "videos": (link("out/processed_videos"), COMMANDS, (CURATE, VERIFY, REPORT)),
     "vectors": (link("out/efficientnet-lite0_embd"), COMMANDS, (CURATE, VERIFY)),
