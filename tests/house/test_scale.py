@@ -92,8 +92,9 @@ def test_without_files_of_clips_the_rest_is_the_same(whole: Path, tmp_path: Path
     assert not same.diff_files + same.left_only + same.right_only
     assert not filecmp.dircmp(root / ".finecut", whole / ".finecut").diff_files
     one, other = (pq.read_table(each / "catalogue/clips.parquet") for each in (root, whole))
-    of_documents = ["artefacts", "meta_bytes", "meta_digest"]
-    assert one.drop_columns(of_documents) == other.drop_columns(of_documents)
+    # Its film is encoded anew; what an encoder makes of it need not be the same to the byte.
+    others = ["artefacts", "meta_bytes", "meta_digest", "num_bytes", "sha256"]
+    assert one.drop_columns(others) == other.drop_columns(others)
     assert Output.at(str(root)).algorithms() == ["cosmos-embed1"]
 
 
