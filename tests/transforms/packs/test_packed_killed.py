@@ -12,7 +12,12 @@ from faults import Runs, differences, staged, tree
 
 from finecut.io.dataset.output import Output
 from finecut.io.media.testfilm.paint import paint
+from finecut.pipeline.options import Options
 
+NO_PREVIEWS = {
+    "generate_previews": False,
+    "preview_target_height": Options.preview_target_height,  # which does nothing without them
+}
 Kills = Callable[[list[str]], list[tuple[int, bool]]]
 
 
@@ -126,7 +131,7 @@ def test_killed_at_any_point(runs: Runs, films: Path, tmp_path: Path) -> None:
     "others",
     [
         {"clip_length": 1.5},
-        pytest.param({"generate_previews": False}, marks=pytest.mark.slow),
+        pytest.param(NO_PREVIEWS, marks=pytest.mark.slow),
         pytest.param({"chunk_seconds": 8}, marks=pytest.mark.slow),
     ],
     ids=["clips", "previews", "chunks"],
