@@ -119,9 +119,8 @@ def exists(uri: str) -> bool:
 
 
 def is_folder(uri: str) -> bool:
-    if is_remote(uri):
-        return not _is_object(uri)
-    return not leads_outside(uri) and Path(uri).is_dir()
+    here = not is_remote(uri)
+    return (not leads_outside(uri) and Path(uri).is_dir()) if here else not _is_object(uri)
 
 
 def is_file(uri: str) -> bool:
@@ -258,10 +257,8 @@ def matching(pattern: str) -> list[str]:
     """The files a glob names; ``**`` stands for any depth, also none."""
     if is_remote(pattern):
         return [one.uri for one in _listed(pattern)]
-    # (A folder with a pattern in its name is in no dataset.)
-    if leads_outside(pattern.rpartition("/")[0]):
-        return []
-    return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
+    found = () if leads_outside(str(Path(pattern).parent)) else glob.glob(pattern, recursive=True)  # noqa: PTH207
+    return [path for path in found if not Path(path).is_dir()]
 
 
 def _below(folder: str, most: int | None = None) -> Iterator[Found]:
